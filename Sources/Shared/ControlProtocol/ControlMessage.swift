@@ -1,0 +1,72 @@
+/// Raise it with every change of a message below; both ends refuse another version.
+package let controlProtocolVersion = 1
+
+/// What a worker needs to sign for one domain, unsealed. Never written to disk or log.
+package struct SigningKey: Sendable, Codable, Equatable {
+  package var domain: String
+  package var selector: String
+  package var privateKeyPEM: String
+
+  package init(domain: String, selector: String, privateKeyPEM: String) {
+    self.domain = domain
+    self.selector = selector
+    self.privateKeyPEM = privateKeyPEM
+  }
+}
+
+/// First frame of both ends.
+package struct ControlHello: Sendable, Codable, Equatable {
+  package var version: Int
+  package var sourceIP: String
+  package var pid: Int32
+
+  package init(version: Int, sourceIP: String, pid: Int32) {
+    self.version = version
+    self.sourceIP = sourceIP
+    self.pid = pid
+  }
+}
+
+/// Supervisor → worker.
+package enum ControlOrder: Sendable, Codable, Equatable {
+  case hello(ControlHello)
+  case status
+  case pause
+  case resume
+  /// Begin no transaction, give back what is not begun, end when the rest is done or after the deadline.
+  case drain(deadlineMilliseconds: Int)
+  /// Answer to ``ControlNotice/needKey(domain:)``; nil when the domain has no key.
+  case key(domain: String, SigningKey?)
+  /// The domain's key changed: ask again.
+  case forgetKey(domain: String)
+}
+
+/// Worker → supervisor.
+package enum ControlNotice: Sendable, Codable, Equatable {
+  case hello(ControlHello)
+  /// Address bound, stream open.
+  case ready
+  /// The address is not on this host (or the probe bind failed otherwise).
+  case unavailable(reason: String)
+  case heartbeat(WorkerStatus)
+  case status(WorkerStatus)
+  case needKey(domain: String)
+  /// Journal replayed to this run of Redis.
+  case replayed(runID: String)
+  case stopping
+}
+
+package struct WorkerStatus: Sendable, Codable, Equatable {
+  package var queued = 0
+  package var transactions = 0
+  package var connections = 0
+  package var delivered = 0
+  package var deferred = 0
+  package var bounced = 0
+  package var isPaused = false
+  package var isDraining = false
+  /// Run of Redis to which the journal is known to be told.
+  package var redisRunID: String?
+
+  package init() {}
+}

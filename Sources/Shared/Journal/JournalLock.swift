@@ -1,0 +1,38 @@
+internal import CShims
+internal import Glibc
+
+/// The exclusive lock on one IP's journal, held for the life of a process: whoever holds it is the only one that may read
+/// the journal to settle from it, or write to it. Kernel-held (flock), so it ends with its process however that ends.
+package final class JournalLock: Sendable {
+  private let descriptor: Int32
+
+  /// - Throws: ``JournalError/held(by:)`` when another process has it.
+  package init(directory: String) throws(JournalError) {
+    try makeDirectory(directory)
+    let fd = open(directory + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard fd >= 0 else { throw .io(operation: "open lock", errno: errno) }
+    let code = shim_lock(fd)
+    guard code == 0 else {
+      var text = [UInt8](repeating: 0, count: 16)
+      let count = pread(fd, &text, text.count, 0)
+      close(fd)
+      guard code == EWOULDBLOCK else { throw .io(operation: "lock", errno: code) }
+      throw .held(by: count > 0 ? Int32(String(decoding: text[..<count], as: UTF8.self).split(separator: "\n").first ?? "") : nil)
+    }
+    let pid = Array("\(getpid())\n".utf8)
+    ftruncate(fd, 0)
+    guard pwrite(fd, pid, pid.count, 0) == pid.count else {
+      let code = errno
+      close(fd)
+      throw .io(operation: "write lock", errno: code)
+    }
+    descriptor = fd
+  }
+
+  deinit { close(descriptor) }
+}
+
+func makeDirectory(_ path: String) throws(JournalError) {
+  if mkdir(path, 0o700) == 0 || errno == EEXIST { return }
+  throw .io(operation: "mkdir", errno: errno)
+}

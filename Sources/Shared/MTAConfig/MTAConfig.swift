@@ -1,0 +1,114 @@
+package import DeliveryPolicy
+package import MailModel
+
+/// The configuration in force (DESIGN section 8.1). Durations are milliseconds.
+package struct MTAConfig: Sendable {
+  package struct API: Sendable {
+    package var listen = "127.0.0.1:3100"
+    package var masterKey = ""
+    package var maxBodyMiB = 40
+  }
+
+  package struct RedisServer: Sendable {
+    package enum Durability: String, Sendable, CaseIterable {
+      /// fsync before each answer.
+      case always
+      /// fsync each second.
+      case everysec
+    }
+
+    /// `embedded`, `redis://…` or `unix://…`.
+    package var url = "embedded"
+    package var durability = Durability.always
+    package var prefix = "mta"
+    package var username = ""
+    package var password = ""
+  }
+
+  package struct DNSServers: Sendable {
+    package var servers: [String] = []
+    package var trustAnchors: [String] = []
+  }
+
+  package struct SMTP: Sendable {
+    package var port = 25
+    package var connectTimeout: Milliseconds = 30_000
+    package var commandTimeout: Milliseconds = 300_000
+    package var dataTimeout: Milliseconds = 600_000
+    package var maxAge: Milliseconds = 4 * 86_400_000
+    package var sandbox = false
+    package var allowLoopbackMX = false
+  }
+
+  package struct Bounce: Sendable {
+    package var domain = ""
+    package var verpKey = ""
+  }
+
+  package struct Webhook: Sendable, Equatable {
+    package var url: String
+    package var secret: String
+    /// Empty = all.
+    package var events: [String]
+    /// Most events a second; 0 = no limit.
+    package var ratePerSecond = 0
+
+    package init(url: String, secret: String, events: [String], ratePerSecond: Int = 0) {
+      self.url = url
+      self.secret = secret
+      self.events = events
+      self.ratePerSecond = ratePerSecond
+    }
+  }
+
+  package struct SourceIP: Sendable, Equatable {
+    package var address: String
+    /// As the world sees it, behind 1:1 NAT; else the address.
+    package var publicAddress: String
+    package var ehloName: String
+    /// Exempt from cap and pacing.
+    package var isWarmed: Bool
+  }
+
+  package struct Limits: Sendable {
+    package var orgDaily = 50_000
+    package var orgHourly = 5_000
+    package var queueMaxMessages = 5_000_000
+    /// 0 = half of memory, at most 16,384.
+    package var queueMaxMiB = 0
+    package var minFreeMiB = 512
+  }
+
+  package var hostname = ""
+  package var secret = ""
+  package var stateDir = "/var/lib/owlat-mta"
+  package var runtimeDir = "/run/owlat-mta"
+  package var api = API()
+  package var redis = RedisServer()
+  package var dns = DNSServers()
+  package var smtp = SMTP()
+  package var retry = RetryPolicy()
+  package var bounce = Bounce()
+  package var webhooks: [Webhook] = []
+  /// Pool → addresses, in the file's order.
+  package var pools: [(name: String, ips: [String])] = []
+  /// Every address once.
+  package var sourceIPs: [SourceIP] = []
+  package var providers = ProviderTable()
+  package var limits = Limits()
+  package var historyRetentionDays = 30
+  /// PEM by domain: `DKIM_KEYS`, written to the key store at start when the domain has none.
+  package var dkimSeeds: [(domain: String, selector: String, privateKey: String)] = []
+
+  package init() {}
+
+  package func pools(of address: String) -> [String] { pools.filter { $0.ips.contains(address) }.map(\.name) }
+}
+
+/// The outcome of reading: a configuration only when nothing is wrong.
+package struct ConfigReport: Sendable {
+  package var config: MTAConfig?
+  package var problems: [ConfigProblem]
+  /// Keys that are valid and have no effect in this version.
+  package var notices: [ConfigProblem]
+}

@@ -1,0 +1,35 @@
+internal import Glibc
+
+/// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
+/// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. Off, and
+/// a single comparison, unless the variable is set.
+package enum FailPoint: String, Sendable, CaseIterable {
+  case workerBeforeBegin = "worker-before-begin"
+  case workerBeforeDot = "worker-before-dot"
+  case workerAfterDotJournal = "worker-after-dot-journal"
+  case workerAfterDot = "worker-after-dot"
+  case workerAfterReply = "worker-after-reply"
+  case workerBeforeSettle = "worker-before-settle"
+  case workerAfterSettle = "worker-after-settle"
+  case supervisorBeforeAccept = "supervisor-before-accept"
+  case supervisorAfterAccept = "supervisor-after-accept"
+  case supervisorBeforeDispatch = "supervisor-before-dispatch"
+  case supervisorAfterDispatch = "supervisor-after-dispatch"
+  case supervisorBeforeEffects = "supervisor-before-effects"
+  case supervisorAfterEffects = "supervisor-after-effects"
+  case supervisorAfterOutbox = "supervisor-after-outbox"
+
+  private static let armed: (name: String, file: String)? = {
+    guard let value = getenv("OWLAT_FAILPOINT") else { return nil }
+    let parts = String(cString: value).split(separator: "@", maxSplits: 1)
+    guard parts.count == 2 else { return nil }
+    return (String(parts[0]), String(parts[1]))
+  }()
+
+  /// Dies here when armed for this place.
+  package func pass() {
+    guard let armed = Self.armed, armed.name == rawValue, unlink(armed.file) == 0 else { return }
+    kill(getpid(), SIGKILL)
+    while true { pause() }
+  }
+}

@@ -1,0 +1,18 @@
+internal import CSystemd
+
+/// What systemd is told: readiness, a status line, life signs. Does nothing outside systemd.
+package enum SystemdNotifier {
+  package static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
+  package static func status(_ text: String) { send("STATUS=\(text)") }
+  package static func stopping() { send("STOPPING=1") }
+  package static func watchdog() { send("WATCHDOG=1") }
+
+  /// Half of `WatchdogSec=`, in milliseconds; nil when systemd asks for none.
+  package static func watchdogInterval() -> Int64? {
+    var microseconds: UInt64 = 0
+    guard sd_watchdog_enabled(0, &microseconds) > 0 else { return nil }
+    return Int64(microseconds / 2000)
+  }
+
+  private static func send(_ text: String) { _ = sd_notify(0, text) }
+}

@@ -1,0 +1,264 @@
+package import MailModel
+internal import NIOCore
+
+/// Reads and streams: what is not one of the Functions.
+extension QueueStore {
+  /// Reserves a block of message numbers; answers the first of them.
+  package func reserveNumbers(_ count: Int) async throws -> UInt64 {
+    var command = RedisCommand("INCRBY", keys.numbers)
+    command.add(count)
+    guard let last = try await client.send(command).int64 else { throw RedisError.unexpected("INCRBY") }
+    return UInt64(last) - UInt64(count) + 1
+  }
+
+  package func registerHost(_ host: String) async throws {
+    _ = try await client.send(RedisCommand("SADD", keys.hosts, host))
+  }
+
+  /// The whole directory, in slices; `take` gets each slice.
+  package func readDirectory(_ take: ([QueueHead]) async -> Void) async throws {
+    var cursor = "0"
+    repeat {
+      let reply = try Reply(await client.send(RedisCommand("HSCAN", keys.directory, cursor, "COUNT", "1000")))
+      cursor = reply.values[0].string ?? "0"
+      let flat = try reply.array(1)
+      var heads: [QueueHead] = []
+      for index in stride(from: 0, to: flat.count - 1, by: 2) {
+        let row = (flat[index + 1].string ?? "").split(separator: " ")
+        guard row.count == 2, let part = flat[index].string.flatMap({ GroupPart($0) }), let count = Int(row[0]),
+          let score = Double(row[1])
+        else { continue }
+        heads.append(QueueHead(part: part, count: count, score: Int64(score), sequence: 0))
+      }
+      await take(heads)
+    } while cursor != "0"
+  }
+
+  /// Next permit time by lane, as dispatch stored it.
+  package func readLanes() async throws -> [String: Milliseconds] {
+    var lanes: [String: Milliseconds] = [:]
+    let flat = try await client.send(RedisCommand("HGETALL", keys.lanes)).array ?? []
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      if let lane = flat[index].string, let at = flat[index + 1].int64 { lanes[lane] = at }
+    }
+    return lanes
+  }
+
+  /// Makes the worker's stream and its consumer group, when absent.
+  package func prepareStream(ip: String) async throws {
+    do {
+      _ = try await client.send(RedisCommand("XGROUP", "CREATE", keys.ip(ip), "w", "0", "MKSTREAM"))
+    } catch RedisError.refused(let text) where text.hasPrefix("BUSYGROUP") {}
+  }
+
+  /// Waits for new entries of one IP. Needs a connection of its own.
+  package func readWork(ip: String, limit: Int, block: Int) async throws -> [WorkEntry] {
+    var command = RedisCommand("XREADGROUP", "GROUP", "w", "w", "COUNT")
+    command.add(limit)
+    command.add("BLOCK")
+    command.add(block)
+    for word in ["STREAMS", keys.ip(ip), ">"] { command.add(word) }
+    let reply = try await client.send(command, timeLimit: .milliseconds(Int64(block) + 8000))
+    return Self.entries(of: reply).compactMap { Self.workEntry($0.id, $0.fields) }
+  }
+
+  /// Every entry of one IP's stream that is not settled, read by a worker or not.
+  package func unsettledWork(ip: String) async throws -> [WorkEntry] {
+    var all: [WorkEntry] = []
+    var from = "-"
+    while true {
+      let reply = try await client.send(RedisCommand("XRANGE", keys.ip(ip), from, "+", "COUNT", "256"))
+      let entries = Self.entryList(reply)
+      all += entries.compactMap { Self.workEntry($0.id, $0.fields) }
+      guard let last = entries.last, entries.count == 256 else { return all }
+      from = "(" + last.id
+    }
+  }
+
+  /// Waits for outcomes to this host and for wake rows of others, after the given ids.
+  package func readOutcomes(host: String, after outcome: String, wakeAfter: String, limit: Int, block: Int) async throws
+    -> (outcomes: [StoredOutcome], woken: [QueueHead], lastWake: String)
+  {
+    var command = RedisCommand("XREAD", "COUNT")
+    command.add(limit)
+    command.add("BLOCK")
+    command.add(block)
+    for word in ["STREAMS", keys.outcomes(host), keys.wake, outcome, wakeAfter] { command.add(word) }
+    let reply = try await client.send(command, timeLimit: .milliseconds(Int64(block) + 8000))
+    var outcomes: [StoredOutcome] = []
+    var woken: [QueueHead] = []
+    var lastWake = wakeAfter
+    for stream in reply.array ?? [] {
+      guard let pair = stream.array, pair.count == 2, let name = pair[0].string else { continue }
+      for entry in Self.entryList(pair[1]) {
+        if name == keys.wake {
+          lastWake = entry.id
+          if entry.fields["h"]?.string != host, let part = entry.fields["g"]?.string.flatMap({ GroupPart($0) }) {
+            woken.append(
+              QueueHead(part: part, count: entry.fields["c"]?.int ?? 1, score: entry.fields["z"]?.int64 ?? 0,
+                sequence: entry.fields["q"]?.int64 ?? 0))
+          }
+        } else if let number = entry.fields["n"]?.string.flatMap({ MessageNumber($0) }),
+          let serial = entry.fields["a"]?.int, let bytes = entry.fields["o"]?.bytes
+        {
+          outcomes.append(
+            StoredOutcome(
+              id: entry.id, number: number, serial: serial, outcome: bytes, record: entry.fields["m"]?.bytes ?? [],
+              deferrals: entry.fields["r"]?.int ?? 0, crashMarks: entry.fields["k"]?.int ?? 0))
+        }
+      }
+    }
+    return (outcomes, woken, lastWake)
+  }
+
+  /// Id of the newest wake row: where a fresh index starts to tail.
+  package func lastWakeID() async throws -> String {
+    let reply = try await client.send(RedisCommand("XREVRANGE", keys.wake, "+", "-", "COUNT", "1"))
+    return Self.entryList(reply).first?.id ?? "0-0"
+  }
+
+  /// `done` rows that outbox and history may not have, oldest first.
+  package func readDone(host: String, after: String, limit: Int) async throws -> [(id: String, record: [UInt8])] {
+    var command = RedisCommand("XRANGE", keys.done(host), after == "-" ? "-" : "(" + after, "+", "COUNT")
+    command.add(limit)
+    return Self.entryList(try await client.send(command)).compactMap { entry in
+      entry.fields["d"]?.bytes.map { (entry.id, $0) }
+    }
+  }
+
+  package func trimDone(host: String, upTo id: String) async throws {
+    _ = try await client.send(RedisCommand("XTRIM", keys.done(host), "MINID", id))
+  }
+
+  package func content(_ hash: String) async throws -> [UInt8]? {
+    try await client.send(RedisCommand("HGET", keys.content(hash), "b")).bytes
+  }
+
+  package func hasContent(_ hash: String) async throws -> Bool {
+    try await client.send(RedisCommand("EXISTS", keys.content(hash))).int == 1
+  }
+
+  package func journalPosition(ip: String) async throws -> Int64? {
+    try await client.send(RedisCommand("HGET", keys.journal, ip)).int64
+  }
+
+  package func liveCount() async throws -> Int { try await client.send(RedisCommand("GET", keys.live)).int ?? 0 }
+
+  /// Numbers known for a message id, by organisation.
+  package func numbers(messageID: String) async throws -> [String: MessageNumber] {
+    var found: [String: MessageNumber] = [:]
+    let flat = try await client.send(RedisCommand("HGETALL", keys.identity(messageID))).array ?? []
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      guard let field = flat[index].string, field.hasPrefix("m"),
+        let number = flat[index + 1].string.flatMap({ MessageNumber($0) })
+      else { continue }
+      found[String(field.dropFirst())] = number
+    }
+    return found
+  }
+
+  /// Receipts known for an identity, by organisation.
+  package func receipts(identity: String, now: Milliseconds) async throws -> [String: (messageID: String, acceptedAt: Milliseconds)] {
+    var found: [String: (String, Milliseconds)] = [:]
+    let flat = try await client.send(RedisCommand("HGETALL", keys.identity(identity))).array ?? []
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      guard let field = flat[index].string, field.hasPrefix("w"),
+        let words = flat[index + 1].string?.split(separator: " ", maxSplits: 4), words.count == 5,
+        let until = Int64(words[1]), until > now, let at = Int64(words[2])
+      else { continue }
+      found[String(field.dropFirst())] = (String(words[4]), at)
+    }
+    return found
+  }
+
+  package func snapshot(_ number: MessageNumber) async throws -> MessageSnapshot? {
+    let key = number.description
+    let flat = try await client.send(RedisCommand("HGETALL", keys.message(key))).array ?? []
+    var fields: [String: RESPValue] = [:]
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      if let name = flat[index].string { fields[name] = flat[index + 1] }
+    }
+    guard let state = fields["s"]?.string.flatMap(MessageSnapshot.State.init), let bytes = fields["m"]?.bytes,
+      let group = fields["g"]?.string.flatMap({ Group($0) }), let organisation = fields["o"]?.string
+    else { return nil }
+    let part = GroupPart(group: group, organisation: organisation)
+    var snapshot = MessageSnapshot(
+      number: number, state: state, serial: fields["n"]?.int ?? 0, deferrals: fields["r"]?.int ?? 0,
+      crashMarks: fields["k"]?.int ?? 0, part: part, score: fields["z"]?.int64 ?? 0,
+      record: try MessageRecord(decoding: bytes), sourceIP: fields["i"]?.string)
+    switch state {
+    case .queued:
+      snapshot.position = try await client.send(RedisCommand("ZRANK", keys.queue(part.description), key)).int
+    case .waiting:
+      snapshot.dueAt = try await client.send(RedisCommand("ZSCORE", keys.due, key)).int64
+    case .held:
+      snapshot.heldFor = try await client.send(RedisCommand("HGET", keys.held, key)).string
+    case .dispatched, .settled, .uncertain: break
+    }
+    return snapshot
+  }
+
+  package func held(limit: Int) async throws -> [(MessageNumber, String)] {
+    let flat = try await client.send(RedisCommand("HSCAN", keys.held, "0", "COUNT", String(limit))).array ?? []
+    guard flat.count == 2, let pairs = flat[1].array else { return [] }
+    return stride(from: 0, to: pairs.count - 1, by: 2).compactMap { index in
+      guard let number = pairs[index].string.flatMap({ MessageNumber($0) }) else { return nil }
+      return (number, pairs[index + 1].string ?? "")
+    }
+  }
+
+  package func setDKIM(domain: String, _ sealed: String) async throws {
+    _ = try await client.send(RedisCommand("HSET", keys.dkim, domain, sealed))
+  }
+
+  /// Writes only when the domain has none; false when it has.
+  package func setDKIMIfAbsent(domain: String, _ sealed: String) async throws -> Bool {
+    try await client.send(RedisCommand("HSETNX", keys.dkim, domain, sealed)).int == 1
+  }
+
+  package func removeDKIM(domain: String) async throws -> Bool {
+    try await client.send(RedisCommand("HDEL", keys.dkim, domain)).int == 1
+  }
+
+  package func dkim(domain: String) async throws -> String? {
+    try await client.send(RedisCommand("HGET", keys.dkim, domain)).string
+  }
+
+  package func dkimDomains() async throws -> [String: String] {
+    var rows: [String: String] = [:]
+    let flat = try await client.send(RedisCommand("HGETALL", keys.dkim)).array ?? []
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      if let domain = flat[index].string, let row = flat[index + 1].string { rows[domain] = row }
+    }
+    return rows
+  }
+
+  private static func entries(of reply: RESPValue) -> [(id: String, fields: [String: RESPValue])] {
+    (reply.array ?? []).flatMap { stream in
+      guard let pair = stream.array, pair.count == 2 else { return [(id: String, fields: [String: RESPValue])]() }
+      return entryList(pair[1])
+    }
+  }
+
+  private static func entryList(_ value: RESPValue) -> [(id: String, fields: [String: RESPValue])] {
+    (value.array ?? []).compactMap { entry in
+      guard let pair = entry.array, pair.count == 2, let id = pair[0].string, let flat = pair[1].array else { return nil }
+      var fields: [String: RESPValue] = [:]
+      for index in stride(from: 0, to: flat.count - 1, by: 2) {
+        if let name = flat[index].string { fields[name] = flat[index + 1] }
+      }
+      return (id, fields)
+    }
+  }
+
+  private static func workEntry(_ id: String, _ fields: [String: RESPValue]) -> WorkEntry? {
+    guard let number = fields["n"]?.string.flatMap({ MessageNumber($0) }), let serial = fields["a"]?.int,
+      let record = fields["m"]?.bytes, let route = fields["r"]?.bytes
+    else { return nil }
+    let content = fields["b"]?.bytes ?? []
+    return WorkEntry(
+      entryID: id, number: number, serial: serial, crashMarks: fields["k"]?.int ?? 0,
+      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, contentHash: fields["c"]?.string ?? "",
+      record: record, route: route, content: content.isEmpty ? nil : content)
+  }
+}

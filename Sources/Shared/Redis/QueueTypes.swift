@@ -1,0 +1,241 @@
+package import MailModel
+
+/// A message on its way into the queue.
+package struct AcceptItem: Sendable {
+  package var number: MessageNumber
+  package var record: MessageRecord
+  package var identity: String
+  package var group: Group
+  package var score: Milliseconds
+  /// When it may first leave; nil = at once.
+  package var due: Milliseconds?
+  package var contentHash: String
+  package var receiptUntil: Milliseconds
+  /// ``EmailAddress/normalised``.
+  package var address: String
+
+  package init(
+    number: MessageNumber, record: MessageRecord, identity: String, group: Group, score: Milliseconds,
+    due: Milliseconds?, contentHash: String, receiptUntil: Milliseconds, address: String
+  ) {
+    self.number = number
+    self.record = record
+    self.identity = identity
+    self.group = group
+    self.score = score
+    self.due = due
+    self.contentHash = contentHash
+    self.receiptUntil = receiptUntil
+    self.address = address
+  }
+}
+
+/// What accept answers for one message.
+package enum AcceptStatus: String, Sendable {
+  case accepted = "ok"
+  case duplicate = "dup"
+  /// The content was said to be known and is not: send its octets.
+  case needsContent = "need"
+  case queueFull = "full"
+  /// The deadline had passed: nothing was done, then or before.
+  case late
+}
+
+package struct AcceptAnswer: Sendable, Equatable {
+  package var status: AcceptStatus
+  package var number: MessageNumber
+  package var acceptedAt: Milliseconds
+  package var messageID: String
+}
+
+/// The state of one part's queue after a Function touched it. Count 0 = empty.
+package struct QueueHead: Sendable, Equatable {
+  package var part: GroupPart
+  package var count: Int
+  package var score: Milliseconds
+  /// Newer answers have higher numbers; 0 = from the directory, older than any answer.
+  package var sequence: Int64
+
+  package init(part: GroupPart, count: Int, score: Milliseconds, sequence: Int64) {
+    self.part = part
+    self.count = count
+    self.score = score
+    self.sequence = sequence
+  }
+}
+
+/// A limit that hosts share, charged when a message is dispatched.
+package struct SharedCounter: Sendable, Equatable {
+  package var key: String
+  package var limit: Int
+  package var secondsToLive: Int
+
+  package init(key: String, limit: Int, secondsToLive: Int) {
+    self.key = key
+    self.limit = limit
+    self.secondsToLive = secondsToLive
+  }
+}
+
+/// One pick of dispatch: up to `count` messages of a part onto an IP's stream.
+package struct Pick: Sendable {
+  package var part: GroupPart
+  package var count: Int
+  package var sourceIP: String
+  package var lane: String
+  package var route: [UInt8]
+  /// Earliest MAIL FROM of the first, and the spacing of those after it, ms.
+  package var firstAt: Milliseconds
+  package var step: Milliseconds
+  package var nextPermitAt: Milliseconds
+  package var counters: [SharedCounter]
+
+  package init(
+    part: GroupPart, count: Int, sourceIP: String, lane: String, route: [UInt8], firstAt: Milliseconds,
+    step: Milliseconds, nextPermitAt: Milliseconds, counters: [SharedCounter]
+  ) {
+    self.part = part
+    self.count = count
+    self.sourceIP = sourceIP
+    self.lane = lane
+    self.route = route
+    self.firstAt = firstAt
+    self.step = step
+    self.nextPermitAt = nextPermitAt
+    self.counters = counters
+  }
+}
+
+package struct PickAnswer: Sendable, Equatable {
+  package var numbers: [MessageNumber]
+  /// Index of the counter that allowed less than was asked, nil when none did.
+  package var stoppedBy: Int?
+}
+
+/// One entry of an IP's stream.
+package struct WorkEntry: Sendable, Equatable {
+  package var entryID: String
+  package var number: MessageNumber
+  package var serial: Int
+  package var crashMarks: Int
+  package var lane: String
+  package var earliest: Milliseconds
+  package var contentHash: String
+  package var record: [UInt8]
+  package var route: [UInt8]
+  /// Compressed content when it travels with the entry; else it is fetched by hash.
+  package var content: [UInt8]?
+}
+
+/// An attempt's result on its way to the reducer.
+package struct Settlement: Sendable {
+  package var entryID: String
+  package var number: MessageNumber
+  package var serial: Int
+  package var outcome: [UInt8]
+
+  package init(entryID: String, number: MessageNumber, serial: Int, outcome: [UInt8]) {
+    self.entryID = entryID
+    self.number = number
+    self.serial = serial
+    self.outcome = outcome
+  }
+}
+
+/// One outcome as the reducer reads it.
+package struct StoredOutcome: Sendable {
+  package var id: String
+  package var number: MessageNumber
+  package var serial: Int
+  package var outcome: [UInt8]
+  /// ``MessageRecord``, encoded.
+  package var record: [UInt8]
+  package var deferrals: Int
+  package var crashMarks: Int
+}
+
+/// What becomes of the message after its outcome.
+package enum MessageFate: Sendable, Equatable {
+  /// Ended: record and content are let go.
+  case final
+  /// Ended, content kept until then (an uncertain one).
+  case keep(until: Milliseconds)
+  case retry(at: Milliseconds)
+  /// Back to its old place; no attempt counted.
+  case queue(addingCrashMarks: Int)
+  case hold(reason: String)
+}
+
+package struct SuppressionRow: Sendable, Equatable {
+  /// An organisation, or `*`.
+  package var scope: String
+  package var address: String
+  /// 0 = for good.
+  package var until: Milliseconds
+  package var reason: String
+  package var since: Milliseconds
+  package var source: String
+
+  package init(
+    scope: String, address: String, until: Milliseconds, reason: String, since: Milliseconds, source: String
+  ) {
+    self.scope = scope
+    self.address = address
+    self.until = until
+    self.reason = reason
+    self.since = since
+    self.source = source
+  }
+
+  var value: String { "\(until) \(reason) \(since) \(source)" }
+}
+
+package struct EffectItem: Sendable {
+  package var outcomeID: String
+  package var number: MessageNumber
+  package var serial: Int
+  package var fate: MessageFate
+  /// Events and final record for outbox and history; empty = none.
+  package var done: [UInt8]
+  package var suppression: SuppressionRow?
+
+  package init(
+    outcomeID: String, number: MessageNumber, serial: Int, fate: MessageFate, done: [UInt8],
+    suppression: SuppressionRow?
+  ) {
+    self.outcomeID = outcomeID
+    self.number = number
+    self.serial = serial
+    self.fate = fate
+    self.done = done
+    self.suppression = suppression
+  }
+}
+
+/// What the queue knows of one message.
+package struct MessageSnapshot: Sendable {
+  package enum State: String, Sendable {
+    case queued = "q"
+    case dispatched = "d"
+    case waiting = "w"
+    case held = "h"
+    case settled = "s"
+    case uncertain = "u"
+  }
+
+  package var number: MessageNumber
+  package var state: State
+  package var serial: Int
+  package var deferrals: Int
+  package var crashMarks: Int
+  package var part: GroupPart
+  package var score: Milliseconds
+  package var record: MessageRecord
+  package var sourceIP: String?
+  /// Due time when waiting.
+  package var dueAt: Milliseconds?
+  /// Reason when held.
+  package var heldFor: String?
+  /// Messages before it in its own queue, when queued.
+  package var position: Int?
+}

@@ -1,0 +1,147 @@
+package import MailModel
+internal import NIOConcurrencyHelpers
+package import NIOCore
+internal import NIOPosix
+internal import RedisFunctions
+
+/// One pipelined connection to Redis that comes back by itself. Commands fail at once while it is away; nothing is
+/// repeated here, because only the caller knows what may run twice.
+package final class RedisClient: Sendable {
+  /// What a connection met on the other side.
+  package struct Session: Sendable, Equatable {
+    /// Changes with every restart of Redis.
+    package let runID: String
+    /// Redis's clock less ours, in milliseconds.
+    package let clockOffset: Int64
+  }
+
+  private struct State {
+    var channel: (any Channel)?
+    var session: Session?
+    var lastFault: String?
+  }
+
+  private let endpoint: RedisEndpoint
+  private let eventLoop: any EventLoop
+  private let loadsFunctions: Bool
+  private let clock: WallClock
+  private let state = NIOLockedValueBox(State())
+
+  package init(endpoint: RedisEndpoint, eventLoop: any EventLoop, loadsFunctions: Bool, clock: @escaping WallClock) {
+    self.endpoint = endpoint
+    self.eventLoop = eventLoop
+    self.loadsFunctions = loadsFunctions
+    self.clock = clock
+  }
+
+  /// Nil while not connected.
+  package var session: Session? { state.withLockedValue { $0.session } }
+  package var lastFault: String? { state.withLockedValue { $0.lastFault } }
+
+  /// Sends one command and waits for its reply.
+  /// - Parameter timeLimit: after it the connection is given up as stalled.
+  package func send(_ command: RedisCommand, timeLimit: TimeAmount = .seconds(8)) async throws -> RESPValue {
+    guard let channel = state.withLockedValue({ $0.session == nil ? nil : $0.channel }) else {
+      throw RedisError.notConnected
+    }
+    return try await Self.send(command, on: channel, timeLimit: timeLimit)
+  }
+
+  private static func send(_ command: RedisCommand, on channel: any Channel, timeLimit: TimeAmount) async throws
+    -> RESPValue
+  {
+    let promise = channel.eventLoop.makePromise(of: RESPValue.self)
+    channel.writeAndFlush(
+      RESPHandler.Request(command: command, promise: promise, timeLimit: timeLimit),
+      promise: nil)
+    let value = try await promise.futureResult.get()
+    if case .error(let text) = value { throw RedisError.refused(text) }
+    return value
+  }
+
+  /// Keeps the connection until the task is cancelled. `onSession` is awaited before commands are let through, with a
+  /// sender that already may; when it throws, the connection is closed and tried again.
+  package func run(onSession: @Sendable (Session, Sender) async throws -> Void = { _, _ in }) async {
+    var delay: Int64 = 50
+    while !Task.isCancelled {
+      do {
+        let channel = try await connect()
+        do {
+          let session = try await open(channel)
+          try await onSession(session, Sender(channel: channel))
+          state.withLockedValue {
+            $0.channel = channel
+            $0.session = session
+            $0.lastFault = nil
+          }
+          delay = 50
+          try await withTaskCancellationHandler {
+            try await channel.closeFuture.get()
+          } onCancel: {
+            channel.close(promise: nil)
+          }
+          state.withLockedValue {
+            $0.session = nil
+            $0.channel = nil
+            $0.lastFault = "the connection was closed"
+          }
+        } catch {
+          channel.close(promise: nil)
+          throw error
+        }
+      } catch {
+        state.withLockedValue { $0.lastFault = "\(error)" }
+      }
+      try? await Task.sleep(for: .milliseconds(delay))
+      delay = min(delay * 2, 1000)
+    }
+  }
+
+  /// Sends on one connection that is not yet open to all.
+  package struct Sender: Sendable {
+    fileprivate let channel: any Channel
+    package func send(_ command: RedisCommand) async throws -> RESPValue {
+      try await RedisClient.send(command, on: channel, timeLimit: .seconds(8))
+    }
+  }
+
+  private func connect() async throws -> any Channel {
+    let bootstrap = ClientBootstrap(group: eventLoop)
+      .connectTimeout(.seconds(3))
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(RESPHandler()) }
+      }
+    switch endpoint.address {
+    case .tcp(let host, let port): return try await bootstrap.connect(host: host, port: port).get()
+    case .unix(let path): return try await bootstrap.connect(unixDomainSocketPath: path).get()
+    }
+  }
+
+  private func open(_ channel: any Channel) async throws -> Session {
+    func send(_ command: RedisCommand) async throws -> RESPValue {
+      try await Self.send(command, on: channel, timeLimit: .seconds(8))
+    }
+    if !endpoint.password.isEmpty {
+      var auth = RedisCommand("AUTH")
+      if !endpoint.username.isEmpty { auth.add(endpoint.username) }
+      auth.add(endpoint.password)
+      _ = try await send(auth)
+    }
+    let info = try await send(RedisCommand("INFO", "server")).string ?? ""
+    guard let line = info.split(separator: "\r\n").first(where: { $0.hasPrefix("run_id:") }) else {
+      throw RedisError.unexpected("INFO without run_id")
+    }
+    guard let time = try await send(RedisCommand("TIME")).array, time.count == 2, let seconds = time[0].int64,
+      let micros = time[1].int64
+    else { throw RedisError.unexpected("TIME") }
+    if loadsFunctions { try await Self.loadFunctions(send) }
+    return Session(runID: String(line.dropFirst("run_id:".count)), clockOffset: seconds * 1000 + micros / 1000 - clock())
+  }
+
+  private static func loadFunctions(_ send: (RedisCommand) async throws -> RESPValue) async throws {
+    var load = RedisCommand("FUNCTION", "LOAD", "REPLACE", capacity: RedisLibrary.source.count + 64)
+    load.add(RedisLibrary.source)
+    _ = try await send(load)
+  }
+}

@@ -1,0 +1,57 @@
+/// Where Redis is: `redis://[user[:password]@]host[:port]` or `unix:///path`.
+package struct RedisEndpoint: Sendable, Equatable {
+  package enum Address: Sendable, Equatable {
+    case tcp(host: String, port: Int)
+    case unix(path: String)
+  }
+
+  package var address: Address
+  package var username: String
+  package var password: String
+
+  package init(address: Address, username: String = "", password: String = "") {
+    self.address = address
+    self.username = username
+    self.password = password
+  }
+
+  /// Nil when the URL is of another form. Credentials in the URL stand over the given ones.
+  package init?(url: String, username: String, password: String) {
+    self.init(address: .unix(path: ""), username: username, password: password)
+    if url.hasPrefix("unix://") {
+      let path = String(url.dropFirst("unix://".count))
+      guard path.hasPrefix("/"), path.utf8.count < 108 else { return nil }
+      address = .unix(path: path)
+      return
+    }
+    guard url.hasPrefix("redis://") else { return nil }
+    var rest = url.dropFirst("redis://".count)
+    if let slash = rest.firstIndex(of: "/") {
+      let database = rest[rest.index(after: slash)...]
+      guard database.isEmpty || database == "0" else { return nil }
+      rest = rest[..<slash]
+    }
+    if let at = rest.lastIndex(of: "@") {
+      let credentials = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      self.username = String(credentials[0])
+      if credentials.count > 1 { self.password = String(credentials[1]) }
+      rest = rest[rest.index(after: at)...]
+    }
+    var host = rest
+    var port = 6379
+    if rest.hasPrefix("["), let close = rest.firstIndex(of: "]") {
+      host = rest[rest.index(after: rest.startIndex)..<close]
+      let after = rest[rest.index(after: close)...]
+      if after.hasPrefix(":") {
+        guard let number = Int(after.dropFirst()) else { return nil }
+        port = number
+      }
+    } else if let colon = rest.lastIndex(of: ":") {
+      guard let number = Int(rest[rest.index(after: colon)...]) else { return nil }
+      host = rest[..<colon]
+      port = number
+    }
+    guard !host.isEmpty, (1...65535).contains(port) else { return nil }
+    address = .tcp(host: String(host), port: port)
+  }
+}

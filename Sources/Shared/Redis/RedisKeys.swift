@@ -1,0 +1,53 @@
+/// Every key of one installation, in one place. All carry one hash tag, so that each Function touches one slot even on a
+/// Cluster. The same suffixes stand in `mta.lua`; a test compares the two.
+package struct RedisKeys: Sendable {
+  /// `{mta}`: KEYS[1] of every Function.
+  package let prefix: String
+
+  package init(prefix: String) { self.prefix = "{\(prefix)}" }
+
+  /// Suffix by name, as `mta1_names` answers it.
+  package static let suffixes: [String: String] = [
+    "message": ":m:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
+    "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
+    "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
+    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq",
+  ]
+
+  /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
+  func message(_ number: String) -> String { prefix + ":m:" + number }
+  /// Hash `b` zstd octets, `n` messages that use them.
+  func content(_ hash: String) -> String { prefix + ":c:" + hash }
+  /// Sorted set of one part: score → message number.
+  func queue(_ part: String) -> String { prefix + ":q:" + part }
+  /// Hash: part → `count head-score`.
+  var directory: String { prefix + ":dir" }
+  /// Stream, capped: parts that other hosts should look at.
+  var wake: String { prefix + ":wake" }
+  /// Stream of entries to one IP's worker, with consumer group `w`.
+  func ip(_ address: String) -> String { prefix + ":ip:" + address }
+  /// Stream of outcomes to one host's reducer.
+  func outcomes(_ host: String) -> String { prefix + ":out:" + host }
+  /// Stream of events and final records to one host's outbox and history.
+  func done(_ host: String) -> String { prefix + ":done:" + host }
+  /// Sorted set: due ms → message number.
+  var due: String { prefix + ":due" }
+  /// Hash: message number → reason.
+  var held: String { prefix + ":held" }
+  /// Hash of one identity or message id: `w<org>` receipt, `m<org>` number. Lives as long as its longest receipt.
+  func identity(_ text: String) -> String { prefix + ":id:" + text }
+  /// String: messages accepted and not ended.
+  var live: String { prefix + ":live" }
+  /// Set of hosts that share this installation.
+  var hosts: String { prefix + ":hosts" }
+  /// Hash: IP → journal position of its last settle.
+  var journal: String { prefix + ":journal" }
+  /// Hash: lane → time of its next permit, ms.
+  var lanes: String { prefix + ":lanes" }
+  /// String: last message number given out to a host, in blocks.
+  var numbers: String { prefix + ":numbers" }
+  /// Hash of DKIM keys: domain → sealed record.
+  var dkim: String { prefix + ":dkim" }
+  /// Hash: address → row. Scope is an organisation, or `*` for all.
+  func suppression(_ scope: String) -> String { prefix + ":sup:" + scope }
+}

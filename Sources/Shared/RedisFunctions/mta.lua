@@ -1,0 +1,497 @@
+#!lua name=owlatmta1
+-- The queue's atomic steps. One library, version 1: a program of another version loads its own beside it.
+-- KEYS[1] of every Function is the prefix with its hash tag, `{mta}`; every other name is built here, from NAME, which a
+-- test compares with RedisKeys.swift. Policy time is an argument; only leases and deadlines read Redis's own TIME.
+--
+-- Message hash `m:<num>`: s state (q queued, d dispatched, w due later, h held, s settled and not yet reduced,
+-- u uncertain and kept), n attempt serial, f highest settled serial, r deferrals, k crash marks, g group, o organisation,
+-- z score, c content hash, x expiry, d recipient as suppression compares it, m the record, e stream entry, i IP, t counters charged.
+
+local NAME = {
+  message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
+  done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
+  journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
+}
+
+local INLINE_LIMIT = 32768
+local WAKE_CAP = 100000
+
+local function message_key(p, num) return p .. NAME.message .. num end
+local function queue_key(p, part) return p .. NAME.queue .. part end
+
+-- Brings the directory row of each touched part up to date. Answers a sequence number, then part, count, head score,
+-- triples: answers may be read in another order than they were made, and the number tells which row is newer. A part that
+-- became non-empty or has a better head is told to other hosts; a host reads its own from the answer.
+local function refresh(p, host, touched)
+  if next(touched) == nil then return { 0 } end
+  local heads = { redis.call('INCR', p .. NAME.sequence) }
+  local dir = p .. NAME.directory
+  local shared = nil
+  for part, _ in pairs(touched) do
+    local q = queue_key(p, part)
+    local count = redis.call('ZCARD', q)
+    if count == 0 then
+      redis.call('HDEL', dir, part)
+      heads[#heads + 1] = part
+      heads[#heads + 1] = 0
+      heads[#heads + 1] = ''
+    else
+      local head = redis.call('ZRANGE', q, 0, 0, 'WITHSCORES')[2]
+      local old = redis.call('HGET', dir, part)
+      redis.call('HSET', dir, part, count .. ' ' .. head)
+      heads[#heads + 1] = part
+      heads[#heads + 1] = count
+      heads[#heads + 1] = head
+      local old_head = old and tonumber(string.match(old, ' (.+)$'))
+      if not old_head or tonumber(head) < old_head then
+        if shared == nil then shared = redis.call('SCARD', p .. NAME.hosts) > 1 end
+        if shared then
+          redis.call('XADD', p .. NAME.wake, 'MAXLEN', '~', WAKE_CAP, '*', 'h', host, 'g', part, 'c', count, 'z', head,
+            'q', heads[1])
+        end
+      end
+    end
+  end
+  return heads
+end
+
+local function enqueue(p, touched, num, group, org, score)
+  local part = group .. ' ' .. org
+  redis.call('ZADD', queue_key(p, part), score, num)
+  redis.call('HSET', message_key(p, num), 's', 'q')
+  touched[part] = true
+end
+
+-- Takes a message from wherever it waits. False when it does not wait: dispatched and `even_dispatched` not given, or
+-- settled.
+local function take(p, touched, num, r, even_dispatched)
+  if r.s == 'q' then
+    local part = r.g .. ' ' .. r.o
+    redis.call('ZREM', queue_key(p, part), num)
+    touched[part] = true
+  elseif r.s == 'w' then
+    redis.call('ZREM', p .. NAME.due, num)
+  elseif r.s == 'h' then
+    redis.call('HDEL', p .. NAME.held, num)
+  elseif r.s == 'd' and even_dispatched then
+    local stream = p .. NAME.ip .. r.i
+    redis.call('XACK', stream, 'w', r.e)
+    redis.call('XDEL', stream, r.e)
+  else
+    return false
+  end
+  return true
+end
+
+local FIELDS = { 's', 'n', 'f', 'g', 'o', 'z', 'e', 'i', 't', 'c', 'k' }
+local function read(p, num)
+  local v = redis.call('HMGET', message_key(p, num), unpack(FIELDS))
+  if not v[1] then return nil end
+  return {
+    s = v[1], n = tonumber(v[2] or 0), f = tonumber(v[3] or 0), g = v[4], o = v[5], z = v[6], e = v[7], i = v[8],
+    t = v[9], c = v[10], k = tonumber(v[11] or 0),
+  }
+end
+
+local function uncount(p, counters)
+  if counters and counters ~= '' then
+    for key in string.gmatch(counters, '[^\n]+') do
+      local full = p .. NAME.counter .. key
+      if redis.call('EXISTS', full) == 1 then redis.call('DECR', full) end
+    end
+  end
+end
+
+-- A message's end: record, content reference, expiry row, live count.
+local function release(p, num, content)
+  redis.call('DEL', message_key(p, num))
+  redis.call('ZREM', p .. NAME.expiry, num)
+  redis.call('DECR', p .. NAME.live)
+  if content and content ~= '' then
+    local c = p .. NAME.content .. content
+    if redis.call('HINCRBY', c, 'n', -1) <= 0 then redis.call('DEL', c) end
+  end
+end
+
+-- Suppression rows: hash `sup:<organisation or *>`, address → `<until ms or 0> <reason> <since ms> <source>`.
+local function is_suppressed(p, org, address, now)
+  for _, scope in ipairs({ '*', org }) do
+    local row = redis.call('HGET', p .. NAME.suppression .. scope, address)
+    if row then
+      local untl = tonumber(string.match(row, '^%d+'))
+      if untl == 0 or untl > tonumber(now) then return true end
+    end
+  end
+  return false
+end
+
+-- Closes a serial and appends its outcome, with what the reducer needs of the record, so that it reads nothing else.
+local function append_outcome(p, host, num, serial, outcome)
+  local key = message_key(p, num)
+  local v = redis.call('HMGET', key, 'm', 'r', 'k')
+  redis.call('HSET', key, 's', 's', 'n', serial, 'f', serial)
+  redis.call('XADD', p .. NAME.outcomes .. host, '*', 'n', num, 'a', serial, 'o', outcome, 'm', v[1], 'r', v[2] or 0,
+    'k', v[3] or 0)
+end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- accept: ARGV host, now, deadline (Redis ms), nonce, max live messages, outcome of a suppressed one, number of contents, then hash, octets (may be
+-- empty: "you should have it"); number of messages, then per message: num, organisation, identity, message id, group,
+-- score, due (ms or ''), expiry, content hash, record, receipt until (ms), address as suppression compares it.
+-- Answers { per message: status, num, accepted at, message id }, heads. status: ok, dup, need, full, late.
+local function accept(keys, argv)
+  local p = keys[1]
+  local host, now, deadline, nonce, max = argv[1], argv[2], tonumber(argv[3]), argv[4], tonumber(argv[5])
+  local suppressed_outcome = argv[6]
+  local at = 7
+  local contents = {}
+  for _ = 1, tonumber(argv[at]) do
+    contents[argv[at + 1]] = argv[at + 2]
+    at = at + 2
+  end
+  at = at + 1
+  local late = now_ms() > deadline
+  local live = tonumber(redis.call('GET', p .. NAME.live) or 0)
+  local added = 0
+  local touched = {}
+  local answers = {}
+  local count = tonumber(argv[at])
+  at = at + 1
+  for _ = 1, count do
+    local num, org, identity, message_id, group, score, due, expiry, hash, record, untl, address =
+      unpack(argv, at, at + 11)
+    at = at + 12
+    local id_key = p .. NAME.identity .. identity
+    local receipt = redis.call('HGET', id_key, 'w' .. org)
+    local status
+    local known, known_until, accepted_at, known_nonce, known_message
+    if receipt then
+      known, known_until, accepted_at, known_nonce, known_message =
+        string.match(receipt, '^(%S+) (%S+) (%S+) (%S+) (.*)$')
+      if tonumber(known_until) <= tonumber(now) then receipt = false end
+    end
+    if receipt then
+      status = known_nonce == nonce and known == num and 'ok' or 'dup'
+      answers[#answers + 1] = { status, known, accepted_at, known_message }
+    else
+      local c = p .. NAME.content .. hash
+      if late then
+        status = 'late'
+      elseif live + added >= max then
+        status = 'full'
+      elseif redis.call('EXISTS', c) == 0 and (contents[hash] or '') == '' then
+        status = 'need'
+      else
+        status = 'ok'
+        if redis.call('HINCRBY', c, 'n', 1) == 1 then redis.call('HSET', c, 'b', contents[hash]) end
+        redis.call('HSET', message_key(p, num), 's', 'q', 'n', 0, 'r', 0, 'g', group, 'o', org, 'z', score, 'c', hash,
+          'x', expiry, 'd', address, 'm', record)
+        redis.call('ZADD', p .. NAME.expiry, expiry, num)
+        redis.call('HSET', id_key, 'w' .. org, num .. ' ' .. untl .. ' ' .. now .. ' ' .. nonce .. ' ' .. message_id)
+        if redis.call('PTTL', id_key) < 0 then
+          redis.call('PEXPIREAT', id_key, untl)
+        else
+          redis.call('PEXPIREAT', id_key, untl, 'GT')
+        end
+        local m_key = p .. NAME.identity .. message_id
+        redis.call('HSET', m_key, 'm' .. org, num)
+        if m_key ~= id_key then
+          if redis.call('PTTL', m_key) < 0 then
+            redis.call('PEXPIREAT', m_key, untl)
+          else
+            redis.call('PEXPIREAT', m_key, untl, 'GT')
+          end
+        end
+        if is_suppressed(p, org, address, now) then
+          append_outcome(p, host, num, 0, suppressed_outcome)
+        elseif due ~= '' then
+          redis.call('HSET', message_key(p, num), 's', 'w')
+          redis.call('ZADD', p .. NAME.due, due, num)
+        else
+          enqueue(p, touched, num, group, org, score)
+        end
+        added = added + 1
+      end
+      answers[#answers + 1] = { status, num, now, message_id }
+    end
+  end
+  if added > 0 then redis.call('INCRBY', p .. NAME.live, added) end
+  return { answers, refresh(p, host, touched) }
+end
+
+-- dispatch: ARGV host, now, outcome of a suppressed one, number of picks, then per pick: part, n, IP, lane, route, earliest MAIL FROM (ms), step (ms),
+-- next permit time of the lane (ms), number of counters, then key, limit, seconds to live.
+-- Answers per pick { taken, number of the counter that stopped it or 0, num … }, then heads.
+local function dispatch(keys, argv)
+  local p = keys[1]
+  local host, now, suppressed_outcome = argv[1], argv[2], argv[3]
+  local at = 4
+  local picks = tonumber(argv[at])
+  at = at + 1
+  local touched = {}
+  local answers = {}
+  for _ = 1, picks do
+    local part, n, ip, lane, route, first, step, next_permit, counters =
+      unpack(argv, at, at + 8)
+    at = at + 9
+    n = tonumber(n)
+    local stopped = 0
+    local names = {}
+    for c = 1, tonumber(counters) do
+      local key, limit, ttl = argv[at], tonumber(argv[at + 1]), argv[at + 2]
+      at = at + 3
+      names[#names + 1] = { key, ttl }
+      local room = limit - tonumber(redis.call('GET', p .. NAME.counter .. key) or 0)
+      if room < n then
+        n = math.max(room, 0)
+        stopped = c
+      end
+    end
+    local answer = { 0, stopped }
+    if n > 0 then
+      local popped = redis.call('ZPOPMIN', queue_key(p, part), n)
+      touched[part] = true
+      local taken = 0
+      local charged = ''
+      for c = 1, #names do charged = charged .. names[c][1] .. '\n' end
+      for index = 1, #popped, 2 do
+        local num = popped[index]
+        local key = message_key(p, num)
+        local v = redis.call('HMGET', key, 'c', 'm', 'k', 'o', 'd', 'n')
+        if v[2] and is_suppressed(p, v[4], v[5], now) then
+          append_outcome(p, host, num, v[6], suppressed_outcome)
+        elseif v[2] then
+          local serial = redis.call('HINCRBY', key, 'n', 1)
+          local c = p .. NAME.content .. v[1]
+          local bytes = ''
+          if redis.call('HSTRLEN', c, 'b') <= INLINE_LIMIT and redis.call('HGET', c, 'n') == '1' then
+            bytes = redis.call('HGET', c, 'b') or ''
+          end
+          local entry = redis.call('XADD', p .. NAME.ip .. ip, '*', 'n', num, 'a', serial, 'k', v[3] or '0', 'l', lane,
+            't', tonumber(first) + taken * tonumber(step), 'c', v[1], 'm', v[2], 'r', route, 'b', bytes)
+          redis.call('HSET', key, 's', 'd', 'i', ip, 'e', entry, 't', charged)
+          taken = taken + 1
+          answer[#answer + 1] = num
+        end
+      end
+      for c = 1, #names do
+        local full = p .. NAME.counter .. names[c][1]
+        redis.call('INCRBY', full, taken)
+        redis.call('EXPIRE', full, names[c][2])
+      end
+      answer[1] = taken
+      if taken > 0 then redis.call('HSET', p .. NAME.lanes, lane, next_permit) end
+    end
+    answers[#answers + 1] = answer
+  end
+  return { answers, refresh(p, host, touched) }
+end
+
+-- settle: ARGV IP, host, journal position, count, then per message: entry, num, serial, outcome.
+-- Answers how many outcomes were appended. A message whose record no longer waits for this serial is only acknowledged.
+local function settle(keys, argv)
+  local p = keys[1]
+  local ip, host, position = argv[1], argv[2], argv[3]
+  local stream = p .. NAME.ip .. ip
+  local at = 5
+  local appended = 0
+  for _ = 1, tonumber(argv[4]) do
+    local entry, num, serial, outcome = unpack(argv, at, at + 3)
+    at = at + 4
+    redis.call('XACK', stream, 'w', entry)
+    redis.call('XDEL', stream, entry)
+    local key = message_key(p, num)
+    local v = redis.call('HMGET', key, 's', 'n', 'e')
+    if v[1] == 'd' and v[2] == serial and v[3] == entry then
+      append_outcome(p, host, num, serial, outcome)
+      appended = appended + 1
+    end
+  end
+  if position ~= '' then redis.call('HSET', p .. NAME.journal, ip, position) end
+  return appended
+end
+
+-- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, count, then per
+-- line: num, serial, outcome. A line acts when its serial is open and not behind the record's. Answers appended, heads.
+local function replay(keys, argv)
+  local p = keys[1]
+  local host = argv[1]
+  local touched = {}
+  local appended = 0
+  local at = 3
+  for _ = 1, tonumber(argv[2]) do
+    local num, serial, outcome = unpack(argv, at, at + 2)
+    at = at + 3
+    local r = read(p, num)
+    local s = tonumber(serial)
+    if r and s > r.f and s >= r.n and take(p, touched, num, r, true) then
+      append_outcome(p, host, num, serial, outcome)
+      appended = appended + 1
+    end
+  end
+  return { appended, refresh(p, host, touched) }
+end
+
+-- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
+-- op (final, keep, retry, queue, hold), argument (keep: until; retry: due; queue: crash marks to add; hold: reason),
+-- done record ('' = none), suppression scope, address and row ('' = none).
+-- The outcome's removal is the fence: what was removed before does nothing. Answers done ids ('' where none), heads.
+local function effects(keys, argv)
+  local p = keys[1]
+  local host, trim = argv[1], argv[2]
+  local touched = {}
+  local ids = {}
+  local at = 4
+  local done = p .. NAME.done .. host
+  for _ = 1, tonumber(argv[3]) do
+    local out, num, serial, op, argument, record, scope, address, row = unpack(argv, at, at + 8)
+    at = at + 9
+    local id = ''
+    if redis.call('XDEL', p .. NAME.outcomes .. host, out) == 1 then
+      local r = read(p, num)
+      if r and r.s == 's' and r.n == tonumber(serial) then
+        local key = message_key(p, num)
+        if record ~= '' then id = redis.call('XADD', done, '*', 'n', num, 'a', serial, 'd', record) end
+        if scope ~= '' then redis.call('HSETNX', p .. NAME.suppression .. scope, address, row) end
+        if op == 'final' then
+          release(p, num, r.c)
+        elseif op == 'keep' then
+          redis.call('HSET', key, 's', 'u')
+          redis.call('ZADD', p .. NAME.expiry, argument, num)
+        elseif op == 'retry' then
+          redis.call('HSET', key, 's', 'w')
+          redis.call('HINCRBY', key, 'r', 1)
+          redis.call('ZADD', p .. NAME.due, argument, num)
+        elseif op == 'queue' then
+          uncount(p, r.t)
+          if argument ~= '0' then redis.call('HINCRBY', key, 'k', argument) end
+          enqueue(p, touched, num, r.g, r.o, r.z)
+        elseif op == 'hold' then
+          uncount(p, r.t)
+          redis.call('HSET', key, 's', 'h')
+          redis.call('HSET', p .. NAME.held, num, argument)
+        end
+      end
+    end
+    ids[#ids + 1] = id
+  end
+  if trim ~= '' then redis.call('XTRIM', done, 'MINID', trim) end
+  return { ids, refresh(p, host, touched) }
+end
+
+-- ready: moves due messages to their queues. ARGV host, now, limit. Answers moved, next due time or '', heads.
+local function ready(keys, argv)
+  local p = keys[1]
+  local due = p .. NAME.due
+  local touched = {}
+  local nums = redis.call('ZRANGE', due, '-inf', argv[2], 'BYSCORE', 'LIMIT', 0, argv[3])
+  for _, num in ipairs(nums) do
+    redis.call('ZREM', due, num)
+    local r = read(p, num)
+    if r and r.s == 'w' then enqueue(p, touched, num, r.g, r.o, r.z) end
+  end
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  return { #nums, first[2] or '', refresh(p, argv[1], touched) }
+end
+
+local function conclude_one(p, touched, host, num, outcome)
+  local r = read(p, num)
+  if not r or not take(p, touched, num, r, false) then return false end
+  append_outcome(p, host, num, r.n, outcome)
+  return true
+end
+
+-- conclude: ends messages that have no attempt. ARGV host, outcome, then nums. Answers concluded, heads.
+local function conclude(keys, argv)
+  local p = keys[1]
+  local touched = {}
+  local count = 0
+  for index = 3, #argv do
+    if conclude_one(p, touched, argv[1], argv[index], argv[2]) then count = count + 1 end
+  end
+  return { count, refresh(p, argv[1], touched) }
+end
+
+-- conclude_part: the same for up to n heads of one part. ARGV host, outcome, part, n.
+local function conclude_part(keys, argv)
+  local p = keys[1]
+  local touched = {}
+  local count = 0
+  for _, num in ipairs(redis.call('ZRANGE', queue_key(p, argv[3]), 0, tonumber(argv[4]) - 1)) do
+    if conclude_one(p, touched, argv[1], num, argv[2]) then
+      count = count + 1
+    else
+      redis.call('ZREM', queue_key(p, argv[3]), num)
+    end
+  end
+  touched[argv[3]] = true
+  return { count, refresh(p, argv[1], touched) }
+end
+
+-- expire: concludes what is past its time, behind whatever gate; frees what was kept as uncertain. A message in a
+-- worker's hands is looked at again after a minute. ARGV host, now, limit, outcome. Answers looked at, heads.
+local function expire(keys, argv)
+  local p = keys[1]
+  local host, now = argv[1], argv[2]
+  local expiry = p .. NAME.expiry
+  local touched = {}
+  local nums = redis.call('ZRANGE', expiry, '-inf', now, 'BYSCORE', 'LIMIT', 0, argv[3])
+  for _, num in ipairs(nums) do
+    local r = read(p, num)
+    if not r then
+      redis.call('ZREM', expiry, num)
+    elseif r.s == 'u' then
+      release(p, num, r.c)
+    elseif conclude_one(p, touched, host, num, argv[4]) then
+      redis.call('ZREM', expiry, num)
+    else
+      redis.call('ZADD', expiry, tonumber(now) + 60000, num)
+    end
+  end
+  return { #nums, refresh(p, host, touched) }
+end
+
+-- unhold: back to their queues. ARGV host, nums. Answers released, heads.
+local function unhold(keys, argv)
+  local p = keys[1]
+  local touched = {}
+  local count = 0
+  for index = 2, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'h' then
+      redis.call('HDEL', p .. NAME.held, num)
+      enqueue(p, touched, num, r.g, r.o, r.z)
+      count = count + 1
+    end
+  end
+  return { count, refresh(p, argv[1], touched) }
+end
+
+-- names: the table of key names, for the test that compares it with RedisKeys.swift.
+local function names()
+  local list = {}
+  for name, suffix in pairs(NAME) do
+    list[#list + 1] = name
+    list[#list + 1] = suffix
+  end
+  return list
+end
+
+-- Only accept obeys maxmemory: what drains the queue must run when Redis is full.
+redis.register_function('mta1_accept', accept)
+local flags = { 'allow-oom' }
+redis.register_function { function_name = 'mta1_dispatch', callback = dispatch, flags = flags }
+redis.register_function { function_name = 'mta1_settle', callback = settle, flags = flags }
+redis.register_function { function_name = 'mta1_replay', callback = replay, flags = flags }
+redis.register_function { function_name = 'mta1_effects', callback = effects, flags = flags }
+redis.register_function { function_name = 'mta1_ready', callback = ready, flags = flags }
+redis.register_function { function_name = 'mta1_conclude', callback = conclude, flags = flags }
+redis.register_function { function_name = 'mta1_conclude_part', callback = conclude_part, flags = flags }
+redis.register_function { function_name = 'mta1_expire', callback = expire, flags = flags }
+redis.register_function { function_name = 'mta1_unhold', callback = unhold, flags = flags }
+redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

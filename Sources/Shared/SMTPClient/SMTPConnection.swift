@@ -1,0 +1,275 @@
+internal import Glibc
+internal import MailModel
+package import NIOCore
+internal import NIOPosix
+package import SMTPProtocol
+package import TLS
+
+/// One session with one server, from one source address: opened, used for many transactions, quit. Every method runs on
+/// the session's event loop (the caller's executor must be that loop); nothing here is shared.
+package final class SMTPConnection {
+  package let target: SMTPTarget
+  package private(set) var capabilities = SMTPCapabilities()
+  /// `TLSv1.3` and the like; nil when plain.
+  package private(set) var tlsVersion: String?
+  /// Transactions begun.
+  package private(set) var transactions = 0
+
+  private let channel: any Channel
+  private let replies: ReplyHandler
+  private var needsReset = false
+  private var hasEnded = false
+
+  private init(target: SMTPTarget, channel: any Channel, replies: ReplyHandler) {
+    self.target = target
+    self.channel = channel
+    self.replies = replies
+  }
+
+  /// False once the session may not begin another transaction.
+  package var isUsable: Bool { !hasEnded && channel.isActive && !replies.isSpoiled }
+
+  /// Connects from the source address, reads the greeting, says EHLO, and upgrades to TLS as the demand asks.
+  package static func open(_ target: SMTPTarget, tls context: TLSContext, on eventLoop: any EventLoop) async -> Result<
+    SMTPConnection, SMTPOpenFailure
+  > {
+    let channel: any Channel
+    do {
+      channel = try await connect(target, eventLoop)
+    } catch {
+      return .failure(SMTPOpenFailure(stage: .connect, fault: connectFault(error, target)))
+    }
+    guard let handler = try? channel.pipeline.syncOperations.handler(type: ReplyHandler.self) else {
+      return .failure(SMTPOpenFailure(stage: .connect, fault: .closed(.connect)))
+    }
+    let connection = SMTPConnection(target: target, channel: channel, replies: handler)
+    if let failure = await connection.introduce(tls: context) {
+      connection.quit()
+      return .failure(failure)
+    }
+    return .success(connection)
+  }
+
+  private static func connect(_ target: SMTPTarget, _ eventLoop: any EventLoop) async throws -> any Channel {
+    // IP_BIND_ADDRESS_NO_PORT: the kernel picks the port at connect, so one source can hold more than 28,000 sessions.
+    let noPort = ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: 24))
+    let source = try SocketAddress(ipAddress: target.sourceIP, port: 0)
+    let remote = try SocketAddress(ipAddress: target.address, port: target.port)
+    var bootstrap = ClientBootstrap(group: eventLoop)
+      .connectTimeout(target.timeouts.connect)
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(ReplyHandler(eventLoop: channel.eventLoop))
+        }
+      }
+    if case .v4 = source { bootstrap = bootstrap.channelOption(noPort, value: 1) }
+    let channel = try await bootstrap.bind(to: source).connect(to: remote).get()
+    // Asked of the kernel: the address that the peer sees is the one this IP's mail must come from.
+    guard channel.localAddress?.ipAddress == target.sourceIP else {
+      channel.close(promise: nil)
+      throw SMTPFault.sourceUnavailable(target.sourceIP)
+    }
+    return channel
+  }
+
+  private static func connectFault(_ error: any Error, _ target: SMTPTarget) -> SMTPFault {
+    switch error {
+    case let fault as SMTPFault: return fault
+    case let error as IOError where error.errnoCode == EADDRNOTAVAIL: return .sourceUnavailable(target.sourceIP)
+    case let error as ChannelError:
+      if case .connectTimeout = error { return .timedOut(.connect) }
+      return .connectFailed("\(error)")
+    default: return .connectFailed("\(error)")
+    }
+  }
+
+  private func introduce(tls context: TLSContext) async -> SMTPOpenFailure? {
+    switch await replies.next(.greeting, within: target.timeouts.command) {
+    case .failure(let fault): return SMTPOpenFailure(stage: .greeting, fault: fault)
+    case .success(let reply) where reply.code == 220: break
+    case .success(let reply): return SMTPOpenFailure(stage: .greeting, reply: reply)
+    }
+    if let failure = await greet() { return failure }
+    if capabilities.startTLS, target.tls != .never {
+      if let failure = await upgrade(context) { return failure }
+      return await greet()
+    }
+    if target.tls == .require {
+      return SMTPOpenFailure(stage: .starttls, fault: .tls("TLS is required and \(target.hostName) does not offer STARTTLS"))
+    }
+    return nil
+  }
+
+  /// EHLO, or HELO where EHLO is not understood (RFC 5321 §3.2).
+  private func greet() async -> SMTPOpenFailure? {
+    send("EHLO \(target.ehloName)\r\n")
+    switch await replies.next(.ehlo, within: target.timeouts.command) {
+    case .failure(let fault): return SMTPOpenFailure(stage: .ehlo, fault: fault)
+    case .success(let reply) where reply.code == 250:
+      capabilities = SMTPCapabilities(ehlo: reply)
+      return nil
+    case .success(let reply) where [500, 501, 502, 504].contains(reply.code):
+      send("HELO \(target.ehloName)\r\n")
+      switch await replies.next(.ehlo, within: target.timeouts.command) {
+      case .failure(let fault): return SMTPOpenFailure(stage: .ehlo, fault: fault)
+      case .success(let reply): return reply.code == 250 ? nil : SMTPOpenFailure(stage: .ehlo, reply: reply)
+      }
+    case .success(let reply): return SMTPOpenFailure(stage: .ehlo, reply: reply)
+    }
+  }
+
+  private func upgrade(_ context: TLSContext) async -> SMTPOpenFailure? {
+    send("STARTTLS\r\n")
+    switch await replies.next(.starttls, within: target.timeouts.command) {
+    case .failure(let fault): return SMTPOpenFailure(stage: .starttls, fault: fault)
+    case .success(let reply) where reply.code == 220: break
+    case .success(let reply):
+      return SMTPOpenFailure(stage: .starttls, reply: reply, fault: .tls("STARTTLS was refused: \(reply.text)"))
+    }
+    // Octets that came in the clear behind the 220 would be taken for the secured session's (RFC 3207 §5).
+    guard !replies.isSpoiled else {
+      return SMTPOpenFailure(stage: .starttls, fault: .tls("data behind the reply to STARTTLS"))
+    }
+    do {
+      let handler = try TLSHandler(context: context, serverName: target.hostName)
+      try channel.pipeline.syncOperations.addHandler(handler, position: .first)
+    } catch {
+      return SMTPOpenFailure(stage: .starttls, fault: .tls("\(error)"))
+    }
+    switch await replies.established(within: target.timeouts.command) {
+    case .failure(.tls(let text)): return SMTPOpenFailure(stage: .starttls, fault: .tls(text))
+    case .failure(let fault): return SMTPOpenFailure(stage: .starttls, fault: .tls(fault.description))
+    case .success(let version):
+      tlsVersion = version
+      return nil
+    }
+  }
+
+  /// One message to one recipient.
+  /// - Parameters:
+  ///   - octets: what DATA carries: dot-stuffed, with the final dot.
+  ///   - beforeDot: called before the octets that contain the final dot go to the kernel; when it throws, they do not go.
+  package func transact(
+    _ envelope: SMTPEnvelope, octets: [UInt8], beforeDot: () throws -> Void, afterDot: () -> Void
+  ) async -> SMTPTransactionResult {
+    if let lacking = lacking(envelope, octets.count) { return .unsupported(lacking) }
+    transactions += 1
+    let result = await attempt(envelope, octets, beforeDot, afterDot)
+    switch result {
+    case .replied(let stage, let reply):
+      needsReset = stage != .dot
+      if reply.code == 421 { end() }
+    case .lost, .uncertain: end()
+    case .unsupported: break
+    }
+    return result
+  }
+
+  private func lacking(_ envelope: SMTPEnvelope, _ count: Int) -> String? {
+    if envelope.isInternationalised && !capabilities.smtpUTF8 { return "SMTPUTF8" }
+    if envelope.isEightBit && !capabilities.eightBitMIME { return "8BITMIME" }
+    if let size = capabilities.size, size > 0, count > size { return "SIZE \(size)" }
+    return nil
+  }
+
+  private func attempt(
+    _ envelope: SMTPEnvelope, _ octets: [UInt8], _ beforeDot: () throws -> Void, _ afterDot: () -> Void
+  ) async -> SMTPTransactionResult {
+    var mail = "MAIL FROM:<\(envelope.returnPath)>"
+    if capabilities.size != nil { mail += " SIZE=\(octets.count)" }
+    if envelope.isEightBit { mail += " BODY=8BITMIME" }
+    if envelope.isInternationalised { mail += " SMTPUTF8" }
+    let commands: [(SMTPStage, String)] = [
+      (.mail, mail + "\r\n"), (.rcpt, "RCPT TO:<\(envelope.recipient)>\r\n"), (.data, "DATA\r\n"),
+    ]
+    if needsReset {
+      send("RSET\r\n")
+      switch await replies.next(.mail, within: target.timeouts.command) {
+      case .failure(let fault): return .lost(fault)
+      case .success(let reply) where reply.code == 250: needsReset = false
+      case .success(let reply): return .replied(.mail, reply)
+      }
+    }
+    if capabilities.pipelining { send(commands.map(\.1).joined()) }
+    var refusal: SMTPTransactionResult?
+    for (stage, command) in commands {
+      if !capabilities.pipelining {
+        if refusal != nil { break }
+        send(command)
+      }
+      switch await replies.next(stage, within: target.timeouts.command) {
+      case .failure(let fault): return refusal ?? .lost(fault)
+      case .success(let reply):
+        let isGood = stage == .data ? reply.code == 354 : reply.code / 100 == 2
+        if !isGood, refusal == nil { refusal = .replied(stage, reply) }
+        if isGood, stage == .data, let refusal { return await abandon(refusal) }
+      }
+    }
+    if let refusal { return refusal }
+    return await body(octets, beforeDot, afterDot)
+  }
+
+  /// The server took DATA though it refused MAIL or RCPT: an empty message to nobody ends it (RFC 2920 §3.1).
+  private func abandon(_ refusal: SMTPTransactionResult) async -> SMTPTransactionResult {
+    send(".\r\n")
+    if case .failure = await replies.next(.data, within: target.timeouts.command) { end() }
+    return refusal
+  }
+
+  private static let chunk = 256 * 1024
+
+  private func body(_ octets: [UInt8], _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async
+    -> SMTPTransactionResult
+  {
+    let deadline = NIODeadline.now() + target.timeouts.data
+    // The tail with the final dot is never written before the journal knows of it; what precedes it may go earlier.
+    let tailStart = octets.count <= Self.chunk ? 0 : octets.count - 5
+    if tailStart > 0, let fault = await stream(octets[..<tailStart], until: deadline) { return .lost(fault) }
+    guard channel.isActive else { return .lost(.closed(.data)) }
+    do { try beforeDot() } catch {
+      end()
+      return .lost(.protocolViolation(.data, "journal: \(error)"))
+    }
+    channel.writeAndFlush(ByteBuffer(bytes: octets[tailStart...]), promise: nil)
+    afterDot()
+    switch await replies.next(.dot, within: max(.seconds(1), deadline - .now())) {
+    case .success(let reply): return .replied(.dot, reply)
+    case .failure(let fault): return .uncertain(fault)
+    }
+  }
+
+  /// Writes with back-pressure: each chunk leaves for the kernel before the next is taken, all before the deadline.
+  private func stream(_ octets: ArraySlice<UInt8>, until deadline: NIODeadline) async -> SMTPFault? {
+    let channel = channel
+    let guardTask = channel.eventLoop.scheduleTask(deadline: deadline) { channel.close(promise: nil) }
+    defer { guardTask.cancel() }
+    var start = octets.startIndex
+    while start < octets.endIndex {
+      let end = min(start + Self.chunk, octets.endIndex)
+      do { try await channel.writeAndFlush(ByteBuffer(bytes: octets[start..<end])).get() } catch {
+        return NIODeadline.now() >= deadline ? .timedOut(.data) : .closed(.data)
+      }
+      start = end
+    }
+    return nil
+  }
+
+  /// Says QUIT and lets go; does not wait for the answer.
+  package func quit() {
+    guard !hasEnded else { return }
+    hasEnded = true
+    guard channel.isActive else { return }
+    let channel = channel
+    send("QUIT\r\n")
+    channel.eventLoop.scheduleTask(in: target.timeouts.quit) { channel.close(promise: nil) }
+  }
+
+  /// Drops the connection at once.
+  package func end() {
+    hasEnded = true
+    channel.close(promise: nil)
+  }
+
+  private func send(_ text: String) { channel.writeAndFlush(ByteBuffer(string: text), promise: nil) }
+}

@@ -1,0 +1,33 @@
+#ifndef CSHIMS_H
+#define CSHIMS_H
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What Swift cannot import: variadic functions, macros of OpenSSL, and process work that must not run Swift code. */
+
+/* Starts `path` with `argv` and `envp`; `control` becomes descriptor 3 (-1: none), all above is closed, signals are
+   reset, the child leads its own process group. Answers 0 or an errno. */
+int shim_spawn(const char *path, char *const argv[], char *const envp[], int control, int stdio, pid_t *pid);
+int shim_pidfd_open(pid_t pid);
+int shim_pidfd_kill(int pidfd, int sig);
+/* 1 = exited or killed (code and how in *status as from waitpid), 0 = still running, -1 = error. */
+int shim_wait(pid_t pid, int block, int *status);
+/* Exclusive non-blocking lock on an open file; 0 or errno. */
+int shim_lock(int fd);
+/* Preallocates; 0 or errno. */
+int shim_allocate(int fd, off_t length);
+int64_t shim_now_ms(void);
+int64_t shim_monotonic_ms(void);
+/* uid of the peer of a Unix socket, -1 when unknown. */
+int64_t shim_peer_uid(int fd);
+int shim_socketpair(int fds[2]);
+int shim_set_pdeathsig(int sig);
+
+struct ssl_st;
+struct ssl_ctx_st;
+long shim_ssl_set_host_name(struct ssl_st *ssl, const char *name);
+long shim_ssl_ctx_min_tls12(struct ssl_ctx_st *ctx);
+long shim_ssl_ctx_client_cache(struct ssl_ctx_st *ctx);
+void shim_malloc_trim(void);
+#endif

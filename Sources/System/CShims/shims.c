@@ -1,0 +1,78 @@
+#define _GNU_SOURCE
+#include "include/cshims.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+int shim_spawn(const char *path, char *const argv[], char *const envp[], int control, int stdio, pid_t *pid) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t all, none;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  if (stdio >= 0) {
+    posix_spawn_file_actions_adddup2(&actions, stdio, 1);
+    posix_spawn_file_actions_adddup2(&actions, stdio, 2);
+  }
+  if (control >= 0) posix_spawn_file_actions_adddup2(&actions, control, 3);
+  posix_spawn_file_actions_addclosefrom_np(&actions, control >= 0 ? 4 : 3);
+  sigfillset(&all);
+  sigdelset(&all, SIGKILL);
+  sigdelset(&all, SIGSTOP);
+  sigemptyset(&none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  int error = posix_spawn(pid, path, &actions, &attributes, argv, envp);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return error;
+}
+
+int shim_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+int shim_pidfd_kill(int pidfd, int sig) { return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0); }
+
+int shim_wait(pid_t pid, int block, int *status) {
+  pid_t got;
+  do got = waitpid(pid, status, block ? 0 : WNOHANG);
+  while (got < 0 && errno == EINTR);
+  return got == pid ? 1 : got == 0 ? 0 : -1;
+}
+
+int shim_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno; }
+int shim_allocate(int fd, off_t length) { return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, length) == 0 ? 0 : errno; }
+
+static int64_t clock_ms(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+int64_t shim_now_ms(void) { return clock_ms(CLOCK_REALTIME); }
+int64_t shim_monotonic_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
+
+int64_t shim_peer_uid(int fd) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? (int64_t)peer.uid : -1;
+}
+
+int shim_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : errno; }
+int shim_set_pdeathsig(int sig) { return prctl(PR_SET_PDEATHSIG, sig) == 0 ? 0 : errno; }
+
+long shim_ssl_set_host_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
+long shim_ssl_ctx_min_tls12(SSL_CTX *ctx) { return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION); }
+long shim_ssl_ctx_client_cache(SSL_CTX *ctx) {
+  return SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+}
+void shim_malloc_trim(void) { malloc_trim(0); }

@@ -1,0 +1,31 @@
+import ControlProtocol
+import Logging
+import MailModel
+import NIOCore
+
+/// Orders of the supervisor, each answered or obeyed here and nowhere else.
+extension WorkLoop {
+  func obey(_ order: ControlOrder) {
+    switch order {
+    case .hello(let hello):
+      guard hello.version == controlProtocolVersion, hello.sourceIP == sourceIP else {
+        log.error("the supervisor speaks another control protocol", metadata: ["version": "\(hello.version)"])
+        return end(code: 1)
+      }
+    case .status: control?.send(.status(status()))
+    case .pause: setPaused(true)
+    case .resume: setPaused(false)
+    case .drain(let milliseconds): drain(deadline: .now() + .milliseconds(Int64(milliseconds)))
+    case .key(let domain, let key): keys.receive(domain, key)
+    case .forgetKey(let domain): keys.forget(domain)
+    }
+  }
+
+  /// The supervisor is gone: begin nothing, let what is past its dot end, be gone within 10 s (DESIGN section 5).
+  func supervisorGone() {
+    guard !isEnding else { return }
+    log.warning("control socket closed; ending")
+    keys.failAll()
+    drain(deadline: .now() + .seconds(9))
+  }
+}

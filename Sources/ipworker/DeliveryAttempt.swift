@@ -1,0 +1,75 @@
+import Journal
+import MailFormat
+import MailModel
+import Observability
+import Redis
+import SMTPClient
+import SMTPProtocol
+
+/// One try at one message: render and sign, transmit, write down, settle. Steps 6 to 8 of a message's way; what comes
+/// before is the supervisor's `Dispatcher`.
+struct DeliveryAttempt {
+  let entry: WorkEntry
+  let record: MessageRecord
+  let route: Route
+
+  /// - Throws: ``RecordError`` when the entry is not one of ours.
+  init(_ entry: WorkEntry) throws {
+    self.entry = entry
+    record = try MessageRecord(decoding: entry.record)
+    route = try Route(decoding: entry.route)
+  }
+
+  /// Always ends in a settled result.
+  func run(on worker: isolated WorkLoop) async {
+    FailPoint.workerBeforeBegin.pass()
+    let result: AttemptResult
+    do {
+      try worker.write(.begin, entry)
+      let octets = try await render(on: worker)
+      result = await transmit(octets, on: worker)
+    } catch {
+      result = failure(error, on: worker)
+    }
+    FailPoint.workerAfterReply.pass()
+    worker.writeReply(result, entry)
+    FailPoint.workerBeforeSettle.pass()
+    worker.settle(entry, result)
+  }
+
+  /// Content by hash, fields and body, DKIM signature in front, dots stuffed.
+  private func render(on worker: isolated WorkLoop) async throws -> [UInt8] {
+    let content = try await worker.contents.content(of: entry)
+    var message = try MessageRenderer.render(record, content)
+    let key = try await worker.signingKey(domain: record.dkimDomain)
+    message.fields.insert(try DKIMSigner.signature(of: message, with: key, now: worker.now()), at: 0)
+    if message.isEightBit { worker.markEightBit(entry) }
+    return DotStuffing.stuff(message.octets)
+  }
+
+  private func transmit(_ octets: [UInt8], on worker: isolated WorkLoop) async -> AttemptResult {
+    let envelope = SMTPEnvelope(
+      returnPath: "\(record.returnPathLocal)@\(record.returnPathHost)", recipient: record.recipient,
+      isInternationalised: record.recipient.utf8.contains { $0 >= 0x80 }, isEightBit: worker.takeEightBit(entry))
+    return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets).run(
+      on: worker,
+      beforeDot: {
+        FailPoint.workerBeforeDot.pass()
+        try worker.write(.dot, entry)
+        FailPoint.workerAfterDotJournal.pass()
+      },
+      afterDot: { FailPoint.workerAfterDot.pass() })
+  }
+
+  private func failure(_ error: any Error, on worker: isolated WorkLoop) -> AttemptResult {
+    let kind: AttemptResult.Kind =
+      switch error {
+      case ContentError.missing, ContentError.damaged: .contentMissing
+      case is RedisError, KeyError.supervisorGone, is JournalError: .unbegun
+      default: .unrenderable
+      }
+    var result = AttemptResult(kind: kind, sourceIP: worker.sourceIP, at: worker.now())
+    result.text = "\(error)"
+    return result
+  }
+}

@@ -1,0 +1,53 @@
+import ControlProtocol
+import MailFormat
+
+enum KeyError: Error, Equatable, CustomStringConvertible {
+  case none(domain: String)
+  case unusable(String)
+  case supervisorGone
+
+  var description: String {
+    switch self {
+    case .none(let domain): "no DKIM key for \(domain)"
+    case .unusable(let text): text
+    case .supervisorGone: "the supervisor is gone"
+    }
+  }
+}
+
+/// Parsed DKIM keys by domain, asked of the supervisor over the control socket the first time they are needed.
+struct KeyRing {
+  private var keys: [String: DKIMKey] = [:]
+  private var waiting: [String: [CheckedContinuation<Result<DKIMKey, KeyError>, Never>]] = [:]
+
+  func known(_ domain: String) -> DKIMKey? { keys[domain] }
+
+  /// True when this is the first to wait for the domain: ask for it.
+  mutating func wait(for domain: String, _ continuation: CheckedContinuation<Result<DKIMKey, KeyError>, Never>) -> Bool {
+    waiting[domain, default: []].append(continuation)
+    return waiting[domain]?.count == 1
+  }
+
+  mutating func receive(_ domain: String, _ key: SigningKey?) {
+    let result: Result<DKIMKey, KeyError>
+    if let key {
+      do {
+        let parsed = try DKIMKey(domain: key.domain, selector: key.selector, pem: key.privateKeyPEM)
+        keys[domain] = parsed
+        result = .success(parsed)
+      } catch {
+        result = .failure(.unusable("\(error)"))
+      }
+    } else {
+      result = .failure(.none(domain: domain))
+    }
+    for continuation in waiting.removeValue(forKey: domain) ?? [] { continuation.resume(returning: result) }
+  }
+
+  mutating func forget(_ domain: String) { keys[domain] = nil }
+
+  mutating func failAll() {
+    for continuation in waiting.values.joined() { continuation.resume(returning: .failure(.supervisorGone)) }
+    waiting = [:]
+  }
+}

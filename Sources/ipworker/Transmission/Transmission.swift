@@ -1,0 +1,99 @@
+import MailModel
+import SMTPClient
+
+/// One message over SMTP: an idle session of its lane if there is one, else hosts and addresses in the route's order. Trouble
+/// with a connection goes on to the next; what a server says of this message is final for this attempt.
+struct Transmission {
+  /// An attempt does not knock at more doors than this.
+  static let maxAddresses = 8
+
+  let route: Route
+  let lane: WorkLane
+  let envelope: SMTPEnvelope
+  let octets: [UInt8]
+
+  func run(on worker: isolated WorkLoop, beforeDot: () throws -> Void, afterDot: () -> Void) async -> AttemptResult {
+    while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
+      let result = await connection.transact(envelope, octets: octets, beforeDot: beforeDot, afterDot: afterDot)
+      // A kept session may have died unnoticed: that says nothing of the host, a fresh one is tried.
+      if case .lost = result { continue }
+      return finish(result, connection, worker)
+    }
+    lane.closeIdleBeyondLimit()
+    var last = AttemptResult(kind: .connectionFailed, sourceIP: worker.sourceIP, at: worker.now())
+    var tried = 0
+    for host in route.hosts {
+      for address in host.addresses where tried < Self.maxAddresses {
+        tried += 1
+        switch await open(host.name, address, worker) {
+        case .failure(let failure): last = unreachable(failure, host.name, address, worker)
+        case .success(let connection):
+          let result = await connection.transact(envelope, octets: octets, beforeDot: beforeDot, afterDot: afterDot)
+          if case .lost = result {
+            last = finish(result, connection, worker)
+            continue
+          }
+          return finish(result, connection, worker)
+        }
+        if worker.isEnding { return last }
+      }
+    }
+    return last
+  }
+
+  /// Opportunistic TLS that breaks is tried once more in the clear (RFC 7435); required TLS never is.
+  private func open(_ name: String, _ address: String, _ worker: isolated WorkLoop) async -> Result<
+    SMTPConnection, SMTPOpenFailure
+  > {
+    var target = worker.target(host: name, address: address, port: route.port, tls: route.tls)
+    let result = await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop)
+    guard case .failure(let failure) = result, failure.isTLS, route.tls == .opportunistic else { return result }
+    target.tls = .never
+    return await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop)
+  }
+
+  private func unreachable(
+    _ failure: SMTPOpenFailure, _ host: String, _ address: String, _ worker: isolated WorkLoop
+  ) -> AttemptResult {
+    var result = AttemptResult(kind: .connectionFailed, sourceIP: worker.sourceIP, at: worker.now())
+    result.stage = failure.stage
+    result.reply = failure.reply
+    result.host = host
+    result.address = address
+    result.text = failure.text
+    if case .sourceUnavailable = failure.fault {
+      worker.sourceVanished(failure.text)
+      result.kind = .unbegun
+    }
+    return result
+  }
+
+  private func finish(_ outcome: SMTPTransactionResult, _ connection: SMTPConnection, _ worker: isolated WorkLoop)
+    -> AttemptResult
+  {
+    let kind: AttemptResult.Kind =
+      switch outcome {
+      case .replied: .replied
+      case .lost: .connectionFailed
+      case .uncertain: .uncertain
+      case .unsupported: .unsupported
+      }
+    var result = AttemptResult(kind: kind, sourceIP: worker.sourceIP, at: worker.now())
+    result.host = connection.target.hostName
+    result.address = connection.target.address
+    result.tls = connection.tlsVersion
+    switch outcome {
+    case .replied(let stage, let reply):
+      result.stage = stage
+      result.reply = reply
+    case .lost(let fault), .uncertain(let fault): result.text = fault.description
+    case .unsupported(let lacking): result.text = "\(connection.target.hostName) does not offer \(lacking)"
+    }
+    if connection.isUsable, connection.transactions < route.maxDeliveriesPerConnection, !worker.isEnding {
+      lane.keep(connection)
+    } else {
+      connection.quit()
+    }
+    return result
+  }
+}

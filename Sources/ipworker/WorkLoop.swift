@@ -1,0 +1,387 @@
+import ControlProtocol
+import Glibc
+import Journal
+import Logging
+import MailFormat
+import MailModel
+import NIOCore
+import NIOPosix
+import Observability
+import Redis
+import SMTPClient
+import TLS
+
+/// Everything one worker holds, on its one event loop: entries by lane, sessions, journal, settlements, orders.
+actor WorkLoop {
+  /// Entries that could not begin for so long go back (DESIGN section 3).
+  static let patience: Milliseconds = 30_000
+  static let idleLimit: TimeAmount = .seconds(30)
+
+  nonisolated let eventLoop: any EventLoop
+  nonisolated var unownedExecutor: UnownedSerialExecutor { eventLoop.executor.asUnownedSerialExecutor() }
+  nonisolated let sourceIP: String
+
+  let log: Logger
+  let tls: TLSContext
+  var contents: ContentSource
+  var keys = KeyRing()
+  private(set) var control: ControlChannel<ControlOrder, ControlNotice>?
+  private(set) var isEnding = false
+
+  private let settings: WorkerSettings
+  private let lock: JournalLock
+  private var journal: JournalWriter
+  private let client: RedisClient
+  private let reader: RedisClient
+  private let store: QueueStore
+  private let readStore: QueueStore
+  private var settler = Settler()
+  private var lanes: [String: WorkLane] = [:]
+  /// Entry ids that are waiting, under way or not yet settled.
+  private var inHand: Set<String> = []
+  private var eightBit: Set<String> = []
+  /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
+  private var quarantine: [WorkEntry] = []
+  private var isAlone = false
+  private var isPaused = false
+  private var counts = WorkerStatus()
+  private var drainDeadline: NIODeadline?
+  private let finished: EventLoopPromise<Int32>
+  private var hasFinished = false
+  private var replayedRunID: String?
+  private var signalSource: SignalWatch?
+
+  init(settings: WorkerSettings, eventLoop: any EventLoop, log: Logger) throws {
+    self.settings = settings
+    self.eventLoop = eventLoop
+    self.log = log
+    finished = eventLoop.makePromise(of: Int32.self)
+    sourceIP = settings.sourceIP
+    lock = try Self.takeLock(settings.journal)
+    journal = try JournalWriter(directory: settings.journal, now: SystemClock.now())
+    tls = try TLSContext.client()
+    let keys = RedisKeys(prefix: settings.prefix)
+    client = RedisClient(endpoint: settings.redis, eventLoop: eventLoop, loadsFunctions: false, clock: SystemClock.now)
+    reader = RedisClient(endpoint: settings.redis, eventLoop: eventLoop, loadsFunctions: false, clock: SystemClock.now)
+    store = QueueStore(client: client, keys: keys)
+    readStore = QueueStore(client: reader, keys: keys)
+    contents = ContentSource(store: store)
+  }
+
+  /// The supervisor holds the lock until it has started us; it lets go within moments.
+  private static func takeLock(_ directory: String) throws -> JournalLock {
+    let deadline = SystemClock.monotonic() + 10_000
+    while true {
+      do { return try JournalLock(directory: directory) } catch JournalError.held(let pid) {
+        guard SystemClock.monotonic() < deadline else { throw JournalError.held(by: pid) }
+        usleep(10_000)
+      }
+    }
+  }
+
+  nonisolated func now() -> Milliseconds { SystemClock.now() }
+
+  /// Works until drained or cut off; answers the exit code.
+  func run() async -> Int32 {
+    do {
+      control = try await ControlChannel<ControlOrder, ControlNotice>.attach(
+        descriptor: 3, on: eventLoop,
+        receive: { order in self.assumeIsolated { $0.obey(order) } },
+        closed: { self.assumeIsolated { $0.supervisorGone() } })
+    } catch {
+      log.error("no control socket", metadata: [LogKey.error: "\(error)"])
+      return 1
+    }
+    control?.send(.hello(ControlHello(version: controlProtocolVersion, sourceIP: sourceIP, pid: getpid())))
+    guard await probeSource() else { return 3 }
+    signalSource = SignalWatch(SIGTERM) { [weak self] in
+      Task { await self?.drain(deadline: .now() + .seconds(30)) }
+    }
+    let connection = Task { await client.run { session, sender in try await self.meet(session, sender) } }
+    let reconnection = Task { await reader.run { _, _ in await self.readerIsBack() } }
+    let reading = Task { await self.readEntries() }
+    control?.send(.ready)
+    let heart = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+      self.assumeIsolated { $0.beat() }
+    }
+    let code = (try? await finished.futureResult.get()) ?? 1
+    heart.cancel()
+    control?.send(.stopping)
+    for task in [connection, reconnection, reading] { task.cancel() }
+    return code
+  }
+
+  // MARK: taking
+
+  private func readEntries() async {
+    while !isEnding {
+      do {
+        let entries = try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000)
+        for entry in entries { take(entry) }
+      } catch {
+        try? await Task.sleep(for: .milliseconds(100))
+      }
+    }
+  }
+
+  /// What Redis gave us on a connection that broke before we heard of it.
+  private func readerIsBack() async {
+    eventLoop.scheduleTask(in: .milliseconds(50)) { self.assumeIsolated { loop in _ = Task { await loop.recoverUnread() } } }
+  }
+
+  private func recoverUnread() async {
+    guard let entries = try? await store.unsettledWork(ip: sourceIP) else { return }
+    for entry in entries { take(entry) }
+  }
+
+  private func take(_ entry: WorkEntry) {
+    guard inHand.insert(entry.entryID).inserted else { return }
+    guard !isEnding else { return giveBack(entry) }
+    guard let route = try? Route(decoding: entry.route) else {
+      var result = AttemptResult(kind: .unrenderable, sourceIP: sourceIP, at: now())
+      result.text = "the route cannot be read"
+      return settle(entry, result)
+    }
+    if entry.crashMarks > 0 {
+      quarantine.append(entry)
+      return pumpAll()
+    }
+    let lane = self.lane(entry.lane)
+    lane.append(entry, maxConnections: route.maxConnections)
+    pump(entry.lane, lane)
+  }
+
+  func lane(_ name: String) -> WorkLane {
+    if let lane = lanes[name] { return lane }
+    let lane = WorkLane()
+    lanes[name] = lane
+    return lane
+  }
+
+  private func pump(_ name: String, _ lane: WorkLane) {
+    guard !isPaused, !isEnding, !isAlone, quarantine.isEmpty else { return }
+    while lane.hasRoom {
+      lane.active += 1
+      Task { await serve(name) }
+    }
+  }
+
+  private func pumpAll() {
+    if !quarantine.isEmpty {
+      guard !isAlone, !isPaused, !isEnding, counts.transactions == 0 else { return }
+      isAlone = true
+      let entry = quarantine.removeFirst()
+      Task {
+        await attempt(entry)
+        isAlone = false
+        pumpAll()
+      }
+      return
+    }
+    for (name, lane) in lanes { pump(name, lane) }
+  }
+
+  /// One session's worth of work: entries of a lane, one after the other, each not before its time.
+  private func serve(_ name: String) async {
+    let lane = self.lane(name)
+    while !isPaused, !isEnding, !isAlone, quarantine.isEmpty, let entry = lane.next() {
+      let early = entry.earliest - now()
+      if early > 0 { try? await Task.sleep(for: .milliseconds(early)) }
+      guard !isEnding else {
+        giveBack(entry)
+        break
+      }
+      await attempt(entry)
+    }
+    lane.active -= 1
+    if counts.transactions == 0, !quarantine.isEmpty { pumpAll() }
+    finishIfDrained()
+  }
+
+  private func attempt(_ entry: WorkEntry) async {
+    counts.transactions += 1
+    defer { counts.transactions -= 1 }
+    do {
+      let attempt = try DeliveryAttempt(entry)
+      await attempt.run(on: self)
+    } catch {
+      var result = AttemptResult(kind: .unrenderable, sourceIP: sourceIP, at: now())
+      result.text = "the entry cannot be read: \(error)"
+      settle(entry, result)
+    }
+  }
+
+  // MARK: what an attempt needs
+
+  func target(host: String, address: String, port: Int, tls: Route.TLSDemand) -> SMTPTarget {
+    SMTPTarget(
+      hostName: host, address: address, port: port, sourceIP: sourceIP, ehloName: settings.ehloName, tls: tls,
+      timeouts: settings.timeouts)
+  }
+
+  func signingKey(domain: String) async throws -> DKIMKey {
+    if let key = keys.known(domain) { return key }
+    let result = await withCheckedContinuation { continuation in
+      if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }
+    }
+    return try result.get()
+  }
+
+  func write(_ kind: JournalLine.Kind, _ entry: WorkEntry) throws {
+    try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
+  }
+
+  /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
+  func writeReply(_ result: AttemptResult, _ entry: WorkEntry) {
+    guard result.kind != .unbegun else { return }
+    do {
+      try journal.append(
+        JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now(), body: result.encoded()))
+    } catch {
+      log.critical("journal cannot be written", metadata: [LogKey.error: "\(error)"])
+    }
+  }
+
+  func markEightBit(_ entry: WorkEntry) { eightBit.insert(entry.entryID) }
+  func takeEightBit(_ entry: WorkEntry) -> Bool { eightBit.remove(entry.entryID) != nil }
+
+  // MARK: settling
+
+  func settle(_ entry: WorkEntry, _ result: AttemptResult) {
+    count(result)
+    settler.add(
+      Settlement(entryID: entry.entryID, number: entry.number, serial: entry.serial, outcome: result.encoded()))
+    if !settler.isFlushing { Task { await flush() } }
+  }
+
+  private func giveBack(_ entry: WorkEntry) {
+    settle(entry, AttemptResult(kind: .unbegun, sourceIP: sourceIP, at: now()))
+  }
+
+  private func flush() async {
+    while true {
+      let batch = settler.begin()
+      guard !batch.isEmpty else { break }
+      do {
+        try await store.settle(ip: sourceIP, host: settings.host, journalPosition: journal.position, batch)
+        FailPoint.workerAfterSettle.pass()
+        for settlement in batch { inHand.remove(settlement.entryID) }
+        settler.end(batch, isDone: true)
+      } catch {
+        settler.end(batch, isDone: false)
+        try? await Task.sleep(for: .milliseconds(100))
+      }
+    }
+    finishIfDrained()
+  }
+
+  private func count(_ result: AttemptResult) {
+    if result.isDelivered {
+      counts.delivered += 1
+    } else if let reply = result.reply {
+      if reply.isPermanent { counts.bounced += 1 } else { counts.deferred += 1 }
+    } else if result.kind == .connectionFailed {
+      counts.deferred += 1
+    }
+  }
+
+  // MARK: Redis and the journal
+
+  /// Before commands go to a Redis that we have not met: it may have lost settles, or dispatches before them, so the journal
+  /// is told to it again. What is under way ends first; its replies are in the journal then.
+  private func meet(_ session: RedisClient.Session, _ sender: RedisClient.Sender) async throws {
+    guard session.runID != replayedRunID else { return }
+    if replayedRunID != nil {
+      let deadline = NIODeadline.now() + .seconds(30)
+      while counts.transactions > 0, NIODeadline.now() < deadline { try await Task.sleep(for: .milliseconds(20)) }
+    }
+    let (attempts, _) = try JournalReader.read(directory: settings.journal)
+    let lines = attempts.compactMap { key, attempt in
+      attempt.outcome.map { (number: key.number, serial: key.serial, outcome: $0) }
+    }
+    var start = 0
+    while start < lines.count {
+      let slice = Array(lines[start..<min(start + 256, lines.count)])
+      _ = try await store.replay(host: settings.host, slice, over: sender)
+      start += slice.count
+    }
+    replayedRunID = session.runID
+    control?.send(.replayed(runID: session.runID))
+  }
+
+  // MARK: life
+
+  /// Binds the address once, so that a missing one is told as such.
+  private func probeSource() async -> Bool {
+    do {
+      let channel = try await ServerBootstrap(group: eventLoop).bind(
+        to: SocketAddress(ipAddress: sourceIP, port: 0)
+      ).get()
+      try? await channel.close()
+      return true
+    } catch {
+      control?.send(.unavailable(reason: "cannot bind \(sourceIP): \(error)"))
+      try? await Task.sleep(for: .milliseconds(100))
+      return false
+    }
+  }
+
+  func sourceVanished(_ reason: String) {
+    control?.send(.unavailable(reason: reason))
+    drain(deadline: .now() + .seconds(5))
+  }
+
+  func setPaused(_ paused: Bool) {
+    isPaused = paused
+    if !paused { pumpAll() }
+  }
+
+  func drain(deadline: NIODeadline) {
+    drainDeadline = min(deadline, drainDeadline ?? deadline)
+    isEnding = true
+    for entry in quarantine { giveBack(entry) }
+    quarantine = []
+    for lane in lanes.values {
+      for entry in lane.takeWaiting(where: { _ in true }) { giveBack(entry) }
+      lane.closeIdle(olderThan: .zero)
+    }
+    finishIfDrained()
+  }
+
+  func end(code: Int32) {
+    guard !hasFinished else { return }
+    hasFinished = true
+    finished.succeed(code)
+  }
+
+  private func finishIfDrained() {
+    guard isEnding, counts.transactions == 0, settler.isEmpty else { return }
+    end(code: 0)
+  }
+
+  func status() -> WorkerStatus {
+    var status = counts
+    status.queued = lanes.values.reduce(quarantine.count) { $0 + $1.waiting.count }
+    status.connections = lanes.values.reduce(0) { $0 + $1.connectionCount }
+    status.isPaused = isPaused
+    status.isDraining = isEnding
+    status.redisRunID = replayedRunID
+    return status
+  }
+
+  /// Once a second: a life sign every other time, idle sessions closed, late entries given back, the drain's deadline kept.
+  private func beat() {
+    beats += 1
+    if beats % 2 == 0 { control?.send(.heartbeat(status())) }
+    let limit = now() - Self.patience
+    for (name, lane) in lanes {
+      lane.closeIdle(olderThan: Self.idleLimit)
+      for entry in lane.takeWaiting(where: { $0.earliest < limit }) { giveBack(entry) }
+      if lane.isEmpty { lanes[name] = nil }
+    }
+    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: 0) }
+    finishIfDrained()
+  }
+
+  private var beats = 0
+}

@@ -1,0 +1,295 @@
+import DeliveryPolicy
+import Logging
+import MTAConfig
+import MailModel
+import Observability
+import Redis
+
+/// Which organisation, which group, which gates, which IP: the spine between the queue and the workers. Takes picks from
+/// the index, binds them to routes, moves the messages onto IP streams in one Function of up to 64 picks, and learns from
+/// the answer. What happens to a message then is the worker's `DeliveryAttempt`.
+actor Dispatcher {
+  static let picksPerCall = 64
+
+  private let store: QueueStore
+  private let host: String
+  private let destinations: Destinations
+  private let limits: MTAConfig.Limits
+  private let allIPs: Set<String>
+  private let log: Logger
+  private let signal: Signal
+  private var index: LaneIndex
+  /// Lane of each message that is out at a worker.
+  private var out: [MessageNumber: LaneID] = [:]
+  /// IPs whose worker is ready, and the run of Redis to which each IP's journal is told.
+  private var readyIPs: Set<String> = []
+  private var replayed: [String: String] = [:]
+  private var loadedRun: String?
+  private var redisGate: Gate?
+  /// Groups whose DNS answer is waited for, by time.
+  private var retries: [Group: Milliseconds] = [:]
+  private(set) var dispatched = 0
+
+  init(
+    store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, signal: Signal, log: Logger
+  ) {
+    self.store = store
+    self.host = host
+    self.destinations = destinations
+    self.signal = signal
+    self.log = log
+    limits = config.limits
+    allIPs = Set(config.sourceIPs.map(\.address))
+    var sets: [String: [String]] = [:]
+    for pool in config.pools { sets["pool:\(pool.name)"] = pool.ips }
+    index = LaneIndex(ipsOfSet: sets, providers: config.providers, storedPermits: [:])
+    self.sets = sets
+    providers = config.providers
+    redisGate = Gate(scope: .installation, key: host, reason: .redis, since: SystemClock.now(), until: nil)
+  }
+
+  private let sets: [String: [String]]
+  private let providers: ProviderTable
+
+  // MARK: the loop
+
+  /// Dispatches until cancelled.
+  func run() async {
+    while !Task.isCancelled {
+      let now = SystemClock.now()
+      openWhatIsDue(now)
+      guard await isRedisReady(now) else {
+        await signal.wait(atMost: .milliseconds(100))
+        continue
+      }
+      let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
+      if picks.isEmpty {
+        let next = min(index.nextTimer ?? now + 250, now + 250)
+        await signal.wait(atMost: .milliseconds(max(1, next - now)))
+      } else {
+        await dispatch(picks, now)
+      }
+    }
+  }
+
+  /// Organisation limits whose hour is over, groups whose DNS may be asked again.
+  private func openWhatIsDue(_ now: Milliseconds) {
+    for organisation in index.dueOrganisations(now: now) { index.open(organisation: organisation) }
+    for (group, at) in retries where at <= now {
+      retries[group] = nil
+      resolve(group)
+    }
+  }
+
+  /// Open only on a run of Redis whose directory is loaded and to which every journal is told: a settle or a dispatch that
+  /// Redis lost must be known before anything goes out (DESIGN section 5).
+  private func isRedisReady(_ now: Milliseconds) async -> Bool {
+    guard let run = store.client.session?.runID else {
+      shutRedis(now)
+      return false
+    }
+    guard allIPs.allSatisfy({ replayed[$0] == run }) else {
+      shutRedis(now)
+      return false
+    }
+    if loadedRun != run || redisGate != nil {
+      do { try await load() } catch { return false }
+      loadedRun = run
+      redisGate = nil
+    }
+    return true
+  }
+
+  private func shutRedis(_ now: Milliseconds) {
+    if redisGate == nil { redisGate = Gate(scope: .installation, key: host, reason: .redis, since: now, until: nil) }
+  }
+
+  /// The whole directory, when a connection is new: answers that were lost are in it.
+  private func load() async throws {
+    index.clear()
+    if loadedRun == nil {
+      index = LaneIndex(ipsOfSet: sets, providers: providers, storedPermits: try await store.readLanes())
+      for ip in readyIPs { index.setIP(ip, isOpen: true) }
+    }
+    try await store.readDirectory { heads in self.note(heads) }
+  }
+
+  private func dispatch(_ planned: [PlannedPick], _ now: Milliseconds) async {
+    var picks: [Pick] = []
+    var bound: [PlannedPick] = []
+    for pick in planned {
+      guard let known = await destinations.cached(pick.part.group.domain) else {
+        // The route went stale between two looks: ask again, spend nothing.
+        index.giveBack(pick.count, to: pick.lane)
+        refresh(pick.part, now)
+        continue
+      }
+      bound.append(pick)
+      picks.append(
+        Pick(
+          part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description, route: known.encoded,
+          firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt,
+          counters: counters(pick.part.organisation, now)))
+    }
+    guard !picks.isEmpty else { return }
+    FailPoint.supervisorBeforeDispatch.pass()
+    do {
+      let (answers, heads) = try await store.dispatch(
+        host: host, now: now, suppressedOutcome: Self.outcome(.suppressed, now), picks: picks)
+      FailPoint.supervisorAfterDispatch.pass()
+      for (pick, answer) in zip(bound, answers) { learn(pick, answer, now) }
+      note(heads)
+    } catch {
+      log.warning("dispatch failed", metadata: [LogKey.error: "\(error)"])
+      for pick in bound { index.giveBack(pick.count, to: pick.lane) }
+      // Done or not, nobody knows: the directory is read anew.
+      loadedRun = nil
+      shutRedis(now)
+    }
+  }
+
+  private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ now: Milliseconds) {
+    for number in answer.numbers { out[number] = pick.lane }
+    dispatched += answer.numbers.count
+    index.giveBack(pick.count - answer.numbers.count, to: pick.lane)
+    guard let stopped = answer.stoppedBy else { return }
+    let window: Milliseconds = stopped == 0 ? 3_600_000 : 86_400_000
+    index.shut(
+      organisation: pick.part.organisation,
+      Gate(
+        scope: .organisation, key: pick.part.organisation, reason: .orgLimit, since: now, until: (now / window + 1) * window))
+  }
+
+  /// What hosts share of an organisation: its hour and its day, UTC.
+  private func counters(_ organisation: String, _ now: Milliseconds) -> [SharedCounter] {
+    [
+      SharedCounter(key: "oh:\(now / 3_600_000):\(organisation)", limit: limits.orgHourly, secondsToLive: 7200),
+      SharedCounter(key: "od:\(now / 86_400_000):\(organisation)", limit: limits.orgDaily, secondsToLive: 172_800),
+    ]
+  }
+
+  // MARK: what others tell
+
+  /// Heads of queues that a Function answered or another host woke.
+  func note(_ heads: [QueueHead]) {
+    let now = SystemClock.now()
+    for head in heads {
+      let isNew = index.update(head, now: now)
+      if isNew {
+        resolve(head.part.group)
+      } else if head.count > 0, case .closed(let reason)? = index.destination(of: head.part.group) {
+        conclude([head.part], reason)
+      }
+    }
+    if !heads.isEmpty { signal.fire() }
+  }
+
+  /// Messages that left a worker's hands, whatever came of them.
+  func settled(_ numbers: [(number: MessageNumber, wasBegun: Bool)]) {
+    for (number, wasBegun) in numbers {
+      guard let lane = out.removeValue(forKey: number) else { continue }
+      if wasBegun { index.release(1, of: lane) } else { index.giveBack(1, to: lane) }
+    }
+    signal.fire()
+  }
+
+  func setIP(_ ip: String, isOpen: Bool) {
+    if isOpen { readyIPs.insert(ip) } else { readyIPs.remove(ip) }
+    index.setIP(ip, isOpen: isOpen)
+    signal.fire()
+  }
+
+  func journalReplayed(_ ip: String, run: String) {
+    replayed[ip] = run
+    signal.fire()
+  }
+
+  // MARK: destinations
+
+  private func refresh(_ part: GroupPart, _ now: Milliseconds) {
+    index.setDestination(.resolving(since: now), of: part.group)
+    index.unpick(part)
+    resolve(part.group)
+  }
+
+  private func resolve(_ group: Group) {
+    Task {
+      let answer = await destinations.answer(for: group.domain)
+      self.resolved(group, answer)
+    }
+  }
+
+  private func resolved(_ group: Group, _ answer: Destinations.Answer) {
+    let now = SystemClock.now()
+    switch answer {
+    case .known(let known):
+      let key = ProviderTable.laneKey(known.provider, domain: group.domain)
+      index.setDestination(.open(key: key, provider: known.provider), of: group)
+    case .unknown(let why, let until):
+      var since = now
+      if case .unknown(let before, _, _)? = index.destination(of: group) { since = before }
+      index.setDestination(.unknown(since: since, until: until, why: why), of: group)
+      retries[group] = until
+    case .closed(let reason):
+      index.setDestination(.closed(reason), of: group)
+      conclude(index.parts(of: group), reason)
+    }
+    signal.fire()
+  }
+
+  /// DNS said for good that nobody is there: an outcome, reduced like a reply.
+  private func conclude(_ parts: [GroupPart], _ reason: ConcludeReason) {
+    guard !parts.isEmpty else { return }
+    Task {
+      for part in parts {
+        let result = try? await store.conclude(
+          host: host, outcome: Self.outcome(reason, SystemClock.now()), part: part, limit: 500)
+        if let result { self.note(result.heads) }
+      }
+    }
+  }
+
+  static func outcome(_ reason: ConcludeReason, _ now: Milliseconds) -> [UInt8] {
+    var result = AttemptResult(kind: .concluded, sourceIP: "", at: now)
+    result.text = reason.rawValue
+    return result.encoded()
+  }
+
+  // MARK: explaining
+
+  /// The gates before mail of one part, on the values that dispatch uses.
+  func gates(of part: GroupPart) -> [Gate] {
+    let now = SystemClock.now()
+    return (redisGate.map { [$0] } ?? []) + index.gates(of: part, now: now)
+  }
+
+  func allGates() -> [(gate: Gate, messages: Int)] {
+    let now = SystemClock.now()
+    return (redisGate.map { [($0, index.messageCount)] } ?? []) + index.allGates(now: now)
+  }
+
+  func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int) {
+    (index.groupCount, index.messageCount, out.count, dispatched, index.visits)
+  }
+}
+
+/// Wakes one waiter: something happened worth a look.
+final class Signal: Sendable {
+  private let stream: AsyncStream<Void>
+  private let continuation: AsyncStream<Void>.Continuation
+
+  init() { (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
+
+  func fire() { continuation.yield() }
+
+  /// Returns after the next ``fire()``, or after the limit.
+  func wait(atMost limit: Duration) async {
+    let timer = Task {
+      try? await Task.sleep(for: limit)
+      if !Task.isCancelled { continuation.yield() }
+    }
+    var iterator = stream.makeAsyncIterator()
+    _ = await iterator.next(isolation: nil)
+    timer.cancel()
+  }
+}

@@ -1,0 +1,65 @@
+import DeliveryPolicy
+import MailModel
+
+/// IP × provider, or for provider `other` IP × recipient domain.
+struct LaneID: Hashable, Sendable, CustomStringConvertible {
+  let ip: String
+  /// ``ProviderTable/laneKey(_:domain:)``.
+  let key: String
+
+  var description: String { "\(ip)/\(key)" }
+}
+
+/// What a lane lives by: its throttle, its window, and the ring of organisations with open groups in it.
+struct Lane {
+  struct Turn: Comparable {
+    /// 0 = never served.
+    let served: UInt64
+    let organisation: String
+
+    static func < (a: Self, b: Self) -> Bool { (a.served, a.organisation) < (b.served, b.organisation) }
+  }
+
+  let provider: MailboxProvider
+  var throttle: LaneThrottle
+  let window: Int
+  /// Entries out at the worker.
+  var out = 0
+  var fullSince: Milliseconds = 0
+  var throttledSince: Milliseconds = 0
+  /// Queued to be looked at, or waiting for its timer.
+  var isReady = false
+  var timerAt: Milliseconds?
+  private var ring = BinaryHeap<Turn>()
+  private var inRing: Set<String> = []
+  private var served: [String: UInt64] = [:]
+  private var clock: UInt64 = 0
+
+  init(provider: MailboxProvider, profile: ProviderProfile, nextPermitAt: Milliseconds) {
+    self.provider = provider
+    throttle = LaneThrottle(ratePerMinute: profile.defaultRate, nextPermitAt: nextPermitAt)
+    window = profile.window
+  }
+
+  var hasTurns: Bool { !ring.isEmpty }
+
+  /// An organisation has an open group here; its place is by when it was served last, never = first.
+  mutating func enter(_ organisation: String) {
+    guard inRing.insert(organisation).inserted else { return }
+    ring.push(Turn(served: served[organisation] ?? 0, organisation: organisation))
+  }
+
+  /// Whoever was served longest ago; leaves the ring until it ``enter(_:)``s again.
+  mutating func nextTurn() -> String? {
+    guard let turn = ring.pop() else { return nil }
+    inRing.remove(turn.organisation)
+    return turn.organisation
+  }
+
+  mutating func noteServed(_ organisation: String) {
+    clock += 1
+    served[organisation] = clock
+    // Whoever was served long ago and is forgotten counts as never served: at most one turn too early.
+    if served.count > 4096 { served = served.filter { clock - $0.value < 2048 } }
+  }
+}

@@ -1,0 +1,212 @@
+import DequeModule
+import Foundation
+import Logging
+import MTAConfig
+import MailFormat
+import MailModel
+import Observability
+import Redis
+
+/// What became of one submission.
+enum IntakeAnswer: Sendable, Equatable {
+  case accepted(messageID: String)
+  case duplicate(messageID: String)
+  case refused(APIError)
+}
+
+/// Accept with group commit: requests that arrive while one durable write is under way share the next. A message is told
+/// accepted only after that write.
+actor Intake {
+  /// A write waits this long at most for requests that are being read.
+  static let gatherLimit: Duration = .milliseconds(4)
+  static let slice = 500
+  /// How long the fate of an accept may be unknown before the client is told so.
+  static let patience: Milliseconds = 6_000
+  static let receiptLife: Milliseconds = 4 * 86_400_000
+
+  private struct Waiting {
+    var submission: Submission
+    var hash: String
+    var packed: [UInt8]
+    var size: Int
+    var returnPathHost: String
+    var continuation: CheckedContinuation<IntakeAnswer, Never>
+  }
+
+  private let store: QueueStore
+  private let host: String
+  private let config: MTAConfig
+  private let numbers: MessageNumbers
+  private let verp: VERPSigner
+  private let heads: @Sendable ([QueueHead]) async -> Void
+  private let log: Logger
+  private var waiting = Deque<Waiting>()
+  /// Requests whose body is being read or judged: they may join the next write.
+  private var arriving = 0
+  private var isRunning = false
+  private var isGathering = false
+  private var gathered: CheckedContinuation<Void, Never>?
+  private(set) var writes = 0
+  private(set) var accepted = 0
+
+  init(
+    store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, log: Logger,
+    heads: @escaping @Sendable ([QueueHead]) async -> Void
+  ) {
+    self.store = store
+    self.host = host
+    self.config = config
+    self.numbers = numbers
+    self.verp = verp
+    self.heads = heads
+    self.log = log
+  }
+
+  /// A request has begun; pair it with ``submit(_:returnPathHost:)`` or ``left()``.
+  func arrived() { arriving += 1 }
+
+  /// It ended without a submission.
+  func left() {
+    arriving -= 1
+    endGatheringIfComplete()
+  }
+
+  /// Accepts one message; returns after the durable write, or with the reason why there was none.
+  func submit(_ submission: Submission, hash: String, packed: [UInt8], size: Int, returnPathHost: String?) async
+    -> IntakeAnswer
+  {
+    arriving -= 1
+    return await withCheckedContinuation { continuation in
+      waiting.append(
+        Waiting(
+          submission: submission, hash: hash, packed: packed, size: size,
+          returnPathHost: returnPathHost ?? config.bounce.domain, continuation: continuation))
+      endGatheringIfComplete()
+      if !isRunning {
+        isRunning = true
+        Task { await self.work() }
+      }
+    }
+  }
+
+  private func endGatheringIfComplete() {
+    guard arriving <= 0, let gathered else { return }
+    self.gathered = nil
+    gathered.resume()
+  }
+
+  private func work() async {
+    while !waiting.isEmpty {
+      if arriving > 0 { await gather() }
+      let count = min(waiting.count, Self.slice)
+      let batch = Array(waiting.prefix(count))
+      waiting.removeFirst(count)
+      let answers = await write(batch)
+      for (item, answer) in zip(batch, answers) { item.continuation.resume(returning: answer) }
+    }
+    isRunning = false
+  }
+
+  /// Waits until every request under way has come this far, or the limit is over.
+  private func gather() async {
+    let timer = Task {
+      try? await Task.sleep(for: Self.gatherLimit)
+      self.endGathering()
+    }
+    await withCheckedContinuation { gathered = $0 }
+    timer.cancel()
+  }
+
+  private func endGathering() {
+    gathered?.resume()
+    gathered = nil
+  }
+
+  // MARK: one write
+
+  private func write(_ batch: [Waiting]) async -> [IntakeAnswer] {
+    let now = SystemClock.now()
+    guard let session = store.client.session, let taken = try? await numbers.take(batch.count) else {
+      return batch.map { _ in .refused(Self.away) }
+    }
+    let items = zip(batch, taken).map { item($0, number: $1, now: now) }
+    var contents: [String: [UInt8]] = [:]
+    for waiting in batch { contents[waiting.hash] = waiting.packed }
+    let nonce = String(taken[0].value, radix: 36) + "-" + String(UInt32.random(in: .min ... .max), radix: 36)
+    let deadline = now + session.clockOffset + Self.patience
+    FailPoint.supervisorBeforeAccept.pass()
+    writes += 1
+    do {
+      let answers = try await acceptUntilKnown(items, contents, nonce: nonce, now: now, deadline: deadline)
+      FailPoint.supervisorAfterAccept.pass()
+      accepted += answers.count { $0.status == .accepted }
+      return zip(batch, answers).map { answer($1, $0) }
+    } catch RedisError.notConnected {
+      return batch.map { _ in .refused(Self.away) }
+    } catch let error as RedisError where error.isOutOfMemory {
+      return batch.map { _ in .refused(Self.full) }
+    } catch RedisError.lost {
+      return batch.map { _ in .refused(Self.pending) }
+    } catch {
+      log.error("accept failed", metadata: [LogKey.error: "\(error)"])
+      return batch.map { _ in .refused(APIError(status: 500, text: "Failed to queue email")) }
+    }
+  }
+
+  /// The same accept again while nobody knows whether it ran: its nonce tells its own receipts from others', and after the
+  /// deadline it does nothing, so the last answer is the truth about all of them.
+  private func acceptUntilKnown(
+    _ items: [AcceptItem], _ contents: [String: [UInt8]], nonce: String, now: Milliseconds, deadline: Milliseconds
+  ) async throws -> [AcceptAnswer] {
+    var wasWritten = false
+    let giveUp = SystemClock.monotonic() + Self.patience + 4_000
+    while true {
+      do {
+        let (answers, heads) = try await store.accept(
+          host: host, now: now, deadline: deadline, nonce: nonce, maxMessages: config.limits.queueMaxMessages,
+          suppressedOutcome: Dispatcher.outcome(.suppressed, now), contents: contents, items: items)
+        await self.heads(heads)
+        return answers
+      } catch let error as RedisError where error == .lost || (wasWritten && error == .notConnected) {
+        wasWritten = true
+        guard SystemClock.monotonic() < giveUp else { throw RedisError.lost }
+        try? await Task.sleep(for: .milliseconds(50))
+      }
+    }
+  }
+
+  private func item(_ waiting: Waiting, number: MessageNumber, now: Milliseconds) -> AcceptItem {
+    let submission = waiting.submission
+    let start = submission.sendAt ?? now
+    let expires = min(start + config.smtp.maxAge, submission.deliverBy ?? .max)
+    var record = MessageRecord(
+      messageID: submission.messageID, workAttemptID: submission.workAttemptID, organisation: submission.organisation,
+      recipient: submission.recipient.description, pool: submission.pool, dkimDomain: submission.dkimDomain,
+      returnPathLocal: VERPSigner.prefix + verp.token(number), returnPathHost: waiting.returnPathHost, acceptedAt: now,
+      expiresAt: expires, deliveryDomain: submission.deliveryDomain, contentSize: waiting.size)
+    record.messageIDField = submission.messageIDField
+    record.campaignID = submission.campaignID
+    record.tags = submission.tags
+    record.isSealed = submission.content.sealed != nil
+    return AcceptItem(
+      number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
+      group: Group(set: "pool:\(submission.pool)", domain: submission.recipient.domain),
+      score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: waiting.hash,
+      receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
+  }
+
+  private func answer(_ answer: AcceptAnswer, _ waiting: Waiting) -> IntakeAnswer {
+    switch answer.status {
+    case .accepted: .accepted(messageID: waiting.submission.messageID)
+    case .duplicate: .duplicate(messageID: answer.messageID)
+    case .queueFull: .refused(Self.full)
+    // The octets were with it: cannot be; a client may try again.
+    case .needsContent, .late: .refused(Self.away)
+    }
+  }
+
+  static let away = APIError(status: 503, text: "Service temporarily unavailable: queue is not reachable", retryAfterSeconds: 5)
+  static let full = APIError(status: 429, text: "Queue is full", retryAfterSeconds: 30)
+  static let pending = APIError(
+    status: 409, text: "Intake reservation is still pending", code: "INTAKE_PENDING", retryAfterSeconds: 1)
+}

@@ -1,0 +1,154 @@
+import DeliveryPolicy
+import Logging
+import MailModel
+import Observability
+import Redis
+
+/// Runs the reducer: outcomes of this host's workers in, effects out, in one Function a batch; then events and final
+/// records on their way to disk, and permits back to the dispatcher.
+actor OutcomeLoop {
+  static let batch = 256
+
+  private let store: QueueStore
+  private let reading: QueueStore
+  private let host: String
+  private let reducer: OutcomeReducer
+  private let dispatcher: Dispatcher
+  private let done: DoneWriter
+  private let due: DueLoop
+  private let log: Logger
+  private(set) var reduced = 0
+  /// Monotonic ms of the last turn, for the watchdog.
+  private(set) var lastTurn = SystemClock.monotonic()
+
+  init(
+    store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, dispatcher: Dispatcher,
+    done: DoneWriter, due: DueLoop, log: Logger
+  ) {
+    self.store = store
+    self.reading = reading
+    self.host = host
+    self.reducer = reducer
+    self.dispatcher = dispatcher
+    self.done = done
+    self.due = due
+    self.log = log
+  }
+
+  func run() async {
+    var after = "0-0"
+    var wakeAfter: String?
+    var run: String?
+    while !Task.isCancelled {
+      lastTurn = SystemClock.monotonic()
+      do {
+        if let current = reading.client.session?.runID, current != run {
+          run = current
+          after = "0-0"
+          wakeAfter = try await store.lastWakeID()
+          try await store.registerHost(host)
+          try await done.recover(store: store, host: host)
+        }
+        let (outcomes, woken, lastWake) = try await reading.readOutcomes(
+          host: host, after: after, wakeAfter: wakeAfter ?? "0-0", limit: Self.batch, block: 1000)
+        wakeAfter = lastWake
+        if !woken.isEmpty { await dispatcher.note(woken) }
+        if let last = outcomes.last {
+          try await apply(outcomes)
+          after = last.id
+        }
+        await done.trimWhenIdle(store: store, host: host)
+      } catch {
+        // Read again from the start: what was applied is gone from the stream, so nothing is done twice.
+        after = "0-0"
+        if !Task.isCancelled { try? await Task.sleep(for: .milliseconds(100)) }
+      }
+    }
+  }
+
+  private func apply(_ outcomes: [StoredOutcome]) async throws {
+    let now = SystemClock.now()
+    var items: [EffectItem] = []
+    var records: [DoneRecord?] = []
+    var settled: [(number: MessageNumber, wasBegun: Bool)] = []
+    for outcome in outcomes {
+      let (item, record, wasBegun) = reduce(outcome, now)
+      items.append(item)
+      records.append(record)
+      settled.append((outcome.number, wasBegun))
+    }
+    await done.waitForRoom()
+    FailPoint.supervisorBeforeEffects.pass()
+    let (ids, heads) = try await store.effects(host: host, trimDoneTo: await done.takeTrim(), items)
+    FailPoint.supervisorAfterEffects.pass()
+    reduced += items.count
+    await done.append(zip(ids, records).compactMap { id, record in id.flatMap { id in record.map { (id, $0) } } })
+    await dispatcher.settled(settled)
+    await dispatcher.note(heads)
+    for item in items { if case .retry(let at) = item.fate { await due.expect(at) } }
+  }
+
+  private func reduce(_ stored: StoredOutcome, _ now: Milliseconds) -> (EffectItem, DoneRecord?, Bool) {
+    guard let record = try? MessageRecord(decoding: stored.record),
+      let result = try? AttemptResult(decoding: stored.outcome[...])
+    else {
+      log.critical("an outcome cannot be read", metadata: [LogKey.number: "\(stored.number)"])
+      return (
+        EffectItem(
+          outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
+          suppression: nil), nil, true
+      )
+    }
+    let input = ReducerInput(
+      record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks)
+    let effects = reducer.reduce(input, now: now, random: Double.random(in: 0...1))
+    var done: DoneRecord?
+    if !effects.events.isEmpty || effects.fate.final != nil {
+      var row = DoneRecord(
+        number: stored.number, serial: stored.serial, at: now, record: stored.record, outcome: stored.outcome,
+        deferrals: stored.deferrals)
+      row.events = effects.events.map { event in
+        DoneRecord.Event(
+          id: "\(stored.number)-\(stored.serial)-\(event.kind.rawValue)", kind: event.kind.rawValue, json: event.json,
+          fallbackJSON: event.kind == .uncertain ? effects.fallback?.json : nil)
+      }
+      row.final = effects.fate.final
+      done = row
+    }
+    if case .giveBack(let marks) = effects.fate, marks > 0 {
+      log.warning("a worker ended on this message", metadata: [LogKey.message: "\(record.messageID)"])
+    }
+    if effects.fate.final?.reason?.hasPrefix("INTERNAL_ERROR") == true {
+      log.critical("message given up", metadata: [LogKey.message: "\(record.messageID)", LogKey.number: "\(stored.number)"])
+    }
+    let item = EffectItem(
+      outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored,
+      done: done?.encoded() ?? [], suppression: effects.suppression.map { row(of: $0, now) })
+    return (item, done, result.kind != .unbegun)
+  }
+
+  private func row(of suppression: OutcomeEffects.Suppression, _ now: Milliseconds) -> SuppressionRow {
+    SuppressionRow(
+      scope: suppression.organisation, address: suppression.address, until: 0, reason: suppression.reason, since: now,
+      source: "smtp")
+  }
+}
+
+extension OutcomeEffects.Fate {
+  fileprivate var final: DoneRecord.Final? {
+    switch self {
+    case .final(let final), .keep(let final, _): final
+    case .retry, .giveBack, .hold: nil
+    }
+  }
+
+  fileprivate var stored: MessageFate {
+    switch self {
+    case .final: .final
+    case .keep(_, let until): .keep(until: until)
+    case .retry(let at): .retry(at: at)
+    case .giveBack(let marks): .queue(addingCrashMarks: marks)
+    case .hold(let reason): .hold(reason: reason)
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import Journal
+import Logging
+import MailModel
+import Observability
+import Redis
+
+/// Settles what a worker left behind, from its journal: replies as they were, dots without reply as uncertain, the rest
+/// given back. Only whoever holds the journal's lock may do it (DESIGN section 5).
+struct JournalRecovery {
+  let store: QueueStore
+  let host: String
+  let log: Logger
+
+  /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
+  func run(ip: String, directory: String, now: Milliseconds) async throws -> Bool {
+    let (attempts, position) = try JournalReader.read(directory: directory)
+    let entries = try await store.unsettledWork(ip: ip)
+    let stored = try await store.journalPosition(ip: ip) ?? 0
+    var settlements: [Settlement] = []
+    var decided: [JournalLine] = []
+    for entry in entries {
+      let attempt = attempts[JournalReader.Key(number: entry.number, serial: entry.serial)]
+      let outcome = outcome(of: attempt, ip: ip, now: now)
+      if attempt?.outcome == nil, attempt?.hasDot == true {
+        decided.append(JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now, body: outcome))
+      }
+      settlements.append(
+        Settlement(entryID: entry.entryID, number: entry.number, serial: entry.serial, outcome: outcome))
+    }
+    // What Redis may have lost: lines behind the position of its last settle.
+    let lost = attempts.filter { $0.value.position > stored && ($0.value.outcome != nil || $0.value.hasDot) }
+    for (key, attempt) in lost where attempt.outcome == nil {
+      decided.append(
+        JournalLine(kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, now: now)))
+    }
+    try write(decided, directory, now)
+    for start in stride(from: 0, to: settlements.count, by: 128) {
+      let slice = Array(settlements[start..<min(start + 128, settlements.count)])
+      try await store.settle(ip: ip, host: host, journalPosition: nil, slice)
+    }
+    let lines = lost.map { (number: $0.key.number, serial: $0.key.serial, outcome: outcome(of: $0.value, ip: ip, now: now)) }
+    for start in stride(from: 0, to: lines.count, by: 256) {
+      _ = try await store.replay(host: host, Array(lines[start..<min(start + 256, lines.count)]))
+    }
+    try await store.settle(ip: ip, host: host, journalPosition: position, [])
+    if !settlements.isEmpty || !lines.isEmpty {
+      log.notice(
+        "journal settled", metadata: [LogKey.sourceIP: "\(ip)", "entries": "\(settlements.count)", "lines": "\(lines.count)"])
+    }
+    return entries.contains { entry in
+      entry.crashMarks > 0
+        && attempts[JournalReader.Key(number: entry.number, serial: entry.serial)].map { $0.hasBegun && $0.outcome == nil } == true
+    }
+  }
+
+  private func outcome(of attempt: JournalReader.Attempt?, ip: String, now: Milliseconds) -> [UInt8] {
+    if let known = attempt?.outcome { return known }
+    var result = AttemptResult(kind: .unbegun, sourceIP: ip, at: now)
+    if attempt?.hasDot == true {
+      result.kind = .uncertain
+      result.text = "the worker ended between the final dot and its reply"
+    } else {
+      result.crashed = attempt?.hasBegun == true
+    }
+    return result.encoded()
+  }
+
+  /// What was decided is written down before it is told, so that it stands if Redis loses it.
+  private func write(_ lines: [JournalLine], _ directory: String, _ now: Milliseconds) throws {
+    guard !lines.isEmpty else { return }
+    var writer = try JournalWriter(directory: directory, now: now)
+    for line in lines { try writer.append(line) }
+  }
+}

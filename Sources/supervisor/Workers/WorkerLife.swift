@@ -1,0 +1,317 @@
+import CShims
+import ControlProtocol
+import Glibc
+import Journal
+import Logging
+import MTAConfig
+import MailModel
+import NIOCore
+import Observability
+import Redis
+
+/// State of one IP as operators see it (DESIGN section 6).
+enum IPState: String, Codable, Sendable {
+  case provisioned, warming, active, draining, pulled, probation
+}
+
+/// One worker's life: lock and settle its journal, start it, listen to it, start it again. One task per IP.
+actor WorkerLife {
+  /// So many ends within a minute pull the IP.
+  static let crashLimit = 6
+  static let heartbeatLimit: Int64 = 6500
+
+  let ip: MTAConfig.SourceIP
+  private let settings: Settings
+  private(set) var state = IPState.provisioned
+  private(set) var reason: String?
+  private(set) var since: Milliseconds
+  private(set) var pid: Int32?
+  private(set) var status: WorkerStatus?
+
+  private var wanted: Bool
+  private var hasCrashLooped = false
+  private var control: ControlChannel<ControlNotice, ControlOrder>?
+  private var process: ChildProcess?
+  private var lastBeat: Int64 = 0
+  private var ends: [Int64] = []
+  private var unavailable: String?
+  private var isReady = false
+
+  /// What every worker of this host shares.
+  struct Settings: Sendable {
+    var program: String
+    var host: String
+    var redisURL: String
+    var redisUsername: String
+    var redisPassword: String
+    var prefix: String
+    var journalRoot: String
+    var smtp: MTAConfig.SMTP
+    var store: QueueStore
+    var eventLoop: any EventLoop
+    var log: Logger
+    var key: @Sendable (String) async -> SigningKey?
+    /// (address, run of Redis to which its journal is told).
+    var replayed: @Sendable (String, String) async -> Void
+    /// (address, open?): the dispatcher's gate.
+    var gate: @Sendable (String, Bool) async -> Void
+  }
+
+  init(ip: MTAConfig.SourceIP, settings: Settings, pulled: OperatorOrders.Pull?) {
+    self.ip = ip
+    self.settings = settings
+    wanted = pulled == nil
+    since = pulled?.since ?? SystemClock.now()
+    if let pulled {
+      state = .pulled
+      reason = pulled.reason
+    }
+  }
+
+  private var directory: String { settings.journalRoot + "/" + ip.address }
+
+  private func enter(_ state: IPState, _ reason: String?) {
+    guard state != self.state || reason != self.reason else { return }
+    self.state = state
+    self.reason = reason
+    since = SystemClock.now()
+  }
+
+  /// Runs until the task is cancelled; the worker has ended then.
+  func run() async {
+    var delay: Int64 = 100
+    var replayedFor: String?
+    while !Task.isCancelled {
+      guard wanted, !hasCrashLooped else {
+        // A pulled IP's journal is still told to a Redis that has not heard it.
+        if let run = settings.store.client.session?.runID, run != replayedFor, await recover() { replayedFor = run }
+        await sleep(500)
+        continue
+      }
+      if state != .provisioned && unavailable == nil { enter(.provisioned, nil) }
+      let started = SystemClock.monotonic()
+      let exit = await live()
+      await settings.gate(ip.address, false)
+      pid = nil
+      process = nil
+      control = nil
+      if Task.isCancelled { break }
+      if !wanted {
+        _ = await recover()
+        enter(.pulled, reason ?? "operator")
+        continue
+      }
+      if let unavailable {
+        enter(.pulled, unavailable)
+        await sleep(10_000)
+        continue
+      }
+      delay = SystemClock.monotonic() - started > 60_000 ? 100 : min(delay * 2, 10_000)
+      noteEnd(exit)
+      await sleep(delay)
+    }
+  }
+
+  private func noteEnd(_ exit: ChildProcess.Exit?) {
+    guard let exit, exit != .code(0) else { return }
+    settings.log.warning(
+      "worker ended", metadata: [LogKey.sourceIP: "\(ip.address)", "exit": "\(exit)"])
+    let now = SystemClock.monotonic()
+    ends = ends.filter { now - $0 < 60_000 } + [now]
+    if ends.count >= Self.crashLimit {
+      hasCrashLooped = true
+      enter(.pulled, "worker crash loop")
+      settings.log.critical("worker crash loop: IP pulled", metadata: [LogKey.sourceIP: "\(ip.address)"])
+    }
+  }
+
+  /// Settles the journal while holding its lock; false when that could not be done now.
+  private func recover() async -> Bool {
+    do {
+      let lock = try await takeLock()
+      return try await recover(holding: lock)
+    } catch {
+      settings.log.warning(
+        "journal not settled yet", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
+      return false
+    }
+  }
+
+  private func recover(holding lock: JournalLock) async throws -> Bool {
+    guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
+    let recovery = JournalRecovery(store: settings.store, host: settings.host, log: settings.log)
+    let blamed = try await recovery.run(ip: ip.address, directory: directory, now: SystemClock.now())
+    // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
+    if blamed, !ends.isEmpty { ends.removeLast() }
+    await settings.replayed(ip.address, run)
+    return withExtendedLifetime(lock) { true }
+  }
+
+  /// Waits up to 15 s for a holder that should be on its way out, then kills it.
+  private func takeLock() async throws -> JournalLock {
+    let deadline = SystemClock.monotonic() + 15_000
+    while true {
+      switch tryLock() {
+      case .success(let lock): return lock
+      case .failure(.held(let pid)):
+        if SystemClock.monotonic() > deadline, let pid { killHolder(pid) }
+        try await Task.sleep(for: .milliseconds(50))
+      case .failure(let error): throw error
+      }
+    }
+  }
+
+  private func tryLock() -> Result<JournalLock, JournalError> {
+    do { return .success(try JournalLock(directory: directory)) } catch { return .failure(error) }
+  }
+
+  private func killHolder(_ pid: Int32) {
+    guard let holder = try? ChildProcess.adopt(pid: pid) else { return }
+    settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid)"])
+    holder.send(signal: SIGKILL)
+  }
+
+  /// One process, from its start to its end. Nil when none could be started.
+  private func live() async -> ChildProcess.Exit? {
+    unavailable = nil
+    isReady = false
+    do {
+      let lock = try await takeLock()
+      _ = try await recover(holding: lock)
+      try await settings.store.prepareStream(ip: ip.address)
+      try await start()
+      withExtendedLifetime(lock) {}
+    } catch {
+      if !(error is RedisError) {
+        settings.log.error("worker not started", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
+      }
+      return nil
+    }
+    guard let process else { return nil }
+    let watch = Task { await self.watchHeart(of: process) }
+    defer { watch.cancel() }
+    return await withTaskCancellationHandler {
+      await process.exit()
+    } onCancel: {
+      Task { await self.orderDrain(milliseconds: 25_000) }
+    }
+  }
+
+  private func start() async throws {
+    var pair: [Int32] = [-1, -1]
+    guard shim_socketpair(&pair) == 0 else { throw ProcessError.watch(errno: errno) }
+    defer { close(pair[1]) }
+    lastBeat = SystemClock.monotonic()
+    let address = ip.address
+    let child = try ChildProcess.spawn(
+      settings.program, arguments(), environment: environment(), control: pair[1])
+    process = child
+    pid = child.pid
+    control = try await ControlChannel<ControlNotice, ControlOrder>.attach(
+      descriptor: pair[0], on: settings.eventLoop,
+      receive: { [weak self] notice in Task { await self?.hear(notice) } }, closed: {})
+    control?.send(.hello(ControlHello(version: controlProtocolVersion, sourceIP: address, pid: getpid())))
+  }
+
+  private func arguments() -> [String] {
+    [
+      "--ip", ip.address, "--ehlo", ip.ehloName, "--host", settings.host, "--redis", settings.redisURL, "--prefix",
+      settings.prefix, "--journal", directory, "--connect-timeout", String(settings.smtp.connectTimeout),
+      "--command-timeout", String(settings.smtp.commandTimeout), "--data-timeout", String(settings.smtp.dataTimeout),
+    ]
+  }
+
+  /// Nothing of the supervisor's environment but what a worker reads: no secret gets into it by accident.
+  private func environment() -> [String] {
+    var list = ["SWIFT_BACKTRACE=enable=no"]
+    for name in ["OWLAT_FAILPOINT", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
+      if let value = getenv(name) { list.append("\(name)=\(String(cString: value))") }
+    }
+    if !settings.redisUsername.isEmpty { list.append("OWLAT_WORKER_REDIS_USERNAME=\(settings.redisUsername)") }
+    if !settings.redisPassword.isEmpty { list.append("OWLAT_WORKER_REDIS_PASSWORD=\(settings.redisPassword)") }
+    return list
+  }
+
+  /// A life sign every 2 s; three missed end it: SIGABRT for a trace, then SIGKILL.
+  private func watchHeart(of process: ChildProcess) async {
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .milliseconds(500))
+      guard !Task.isCancelled, SystemClock.monotonic() - lastBeat > Self.heartbeatLimit else { continue }
+      settings.log.error("worker gives no life sign", metadata: [LogKey.sourceIP: "\(ip.address)"])
+      process.send(signal: SIGABRT)
+      process.send(signal: SIGCONT)
+      try? await Task.sleep(for: .seconds(2))
+      process.send(signal: SIGKILL)
+      return
+    }
+  }
+
+  // MARK: what the worker says
+
+  private func hear(_ notice: ControlNotice) async {
+    lastBeat = SystemClock.monotonic()
+    switch notice {
+    case .hello(let hello):
+      guard hello.version == controlProtocolVersion else {
+        settings.log.error("worker of another version", metadata: [LogKey.sourceIP: "\(ip.address)"])
+        process?.send(signal: SIGTERM)
+        return
+      }
+    case .ready:
+      isReady = true
+      if wanted {
+        enter(.active, nil)
+        await settings.gate(ip.address, true)
+      }
+    case .unavailable(let text):
+      unavailable = "address not on this host: \(text)"
+      await settings.gate(ip.address, false)
+    case .heartbeat(let status), .status(let status): self.status = status
+    case .needKey(let domain): control?.send(.key(domain: domain, await settings.key(domain)))
+    case .replayed(let run): await settings.replayed(ip.address, run)
+    case .stopping: await settings.gate(ip.address, false)
+    }
+  }
+
+  // MARK: orders
+
+  func forgetKey(domain: String) { control?.send(.forgetKey(domain: domain)) }
+
+  /// Gate shut, drained, stopped; answers at once, `state` tells the rest.
+  func pull(reason: String) async {
+    wanted = false
+    await settings.gate(ip.address, false)
+    if process == nil {
+      enter(.pulled, reason)
+    } else {
+      enter(.draining, reason)
+      orderDrain(milliseconds: 30_000)
+    }
+  }
+
+  func restore() {
+    wanted = true
+    hasCrashLooped = false
+    ends = []
+    unavailable = nil
+    if state == .pulled { enter(.provisioned, nil) }
+  }
+
+  private func orderDrain(milliseconds: Int) {
+    control?.send(.drain(deadlineMilliseconds: milliseconds))
+    guard let process else { return }
+    Task {
+      try? await Task.sleep(for: .milliseconds(milliseconds + 2000))
+      if self.process === process { process.send(signal: SIGKILL) }
+    }
+  }
+
+  /// Sleeps, unless ``restore()`` ends it.
+  private func sleep(_ milliseconds: Int64) async {
+    let deadline = SystemClock.monotonic() + milliseconds
+    let before = wanted
+    while SystemClock.monotonic() < deadline, !Task.isCancelled, wanted == before || !wanted {
+      try? await Task.sleep(for: .milliseconds(min(50, milliseconds)))
+    }
+  }
+}
