@@ -19,7 +19,10 @@ let nio: [Target.Dependency] = [
 ]
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
-let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let lifecycle: [Target.Dependency] = [
+  .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+  .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+]
 
 /// A module under `Sources/Shared`.
 func shared(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
@@ -55,6 +58,7 @@ let package = Package(
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
@@ -89,15 +93,16 @@ let package = Package(
       ], path: "Sources/ipworker", swiftSettings: settings),
     .executableTarget(
       name: "supervisor",
-      dependencies: nio + [
+      dependencies: nio + lifecycle + [
         "MailModel", "DeliveryPolicy", "MailFormat", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
-        "ControlProtocol", "MTAConfig", "Observability", "CShims", logging, lifecycle, deque,
+        "ControlProtocol", "MTAConfig", "Observability", "CShims", logging, deque,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
       ], path: "Sources/supervisor", swiftSettings: settings),
     .executableTarget(
       name: "mailbench",

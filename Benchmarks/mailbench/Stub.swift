@@ -1,1 +1,1 @@
-@main struct M { static func main() {} }
+@main struct Mailbench { static func main() {} }

@@ -72,9 +72,10 @@ actor WorkLoop {
   private static func takeLock(_ directory: String) throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 10_000
     while true {
-      do { return try JournalLock(directory: directory) } catch JournalError.held(let pid) {
-        guard SystemClock.monotonic() < deadline else { throw JournalError.held(by: pid) }
-        usleep(10_000)
+      switch JournalLock.take(directory: directory) {
+      case .success(let lock): return lock
+      case .failure(.held) where SystemClock.monotonic() < deadline: usleep(10_000)
+      case .failure(let error): throw error
       }
     }
   }

@@ -4,6 +4,12 @@ package struct MailHosts: Sendable, Equatable {
     package var name: String
     package var preference: Int
     package var addresses: [String]
+
+    package init(name: String, preference: Int, addresses: [String]) {
+      self.name = name
+      self.preference = preference
+      self.addresses = addresses
+    }
   }
 
   package enum Status: Sendable, Equatable {
@@ -22,6 +28,12 @@ package struct MailHosts: Sendable, Equatable {
   /// Names of all MX, also of those without an address: what tells the provider.
   package var mxNames: [String]
   package var ttl: Int
+
+  package init(status: Status, mxNames: [String], ttl: Int) {
+    self.status = status
+    self.mxNames = mxNames
+    self.ttl = ttl
+  }
 }
 
 package struct MXLookup: Sendable {

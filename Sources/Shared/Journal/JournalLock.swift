@@ -6,6 +6,12 @@ internal import Glibc
 package final class JournalLock: Sendable {
   private let descriptor: Int32
 
+  /// The lock, or why not. A result and not a throw, because Swift 6.3.1 crashes on a `catch` that binds the payload of a
+  /// typed error around a `return` of a reference.
+  package static func take(directory: String) -> Result<JournalLock, JournalError> {
+    do { return .success(try JournalLock(directory: directory)) } catch { return .failure(error) }
+  }
+
   /// - Throws: ``JournalError/held(by:)`` when another process has it.
   package init(directory: String) throws(JournalError) {
     try makeDirectory(directory)

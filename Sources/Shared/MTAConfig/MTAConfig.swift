@@ -111,4 +111,10 @@ package struct ConfigReport: Sendable {
   package var problems: [ConfigProblem]
   /// Keys that are valid and have no effect in this version.
   package var notices: [ConfigProblem]
+
+  package init(config: MTAConfig?, problems: [ConfigProblem], notices: [ConfigProblem]) {
+    self.config = config
+    self.problems = problems
+    self.notices = notices
+  }
 }

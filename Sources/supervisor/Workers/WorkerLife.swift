@@ -151,7 +151,7 @@ actor WorkerLife {
   private func takeLock() async throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 15_000
     while true {
-      switch tryLock() {
+      switch JournalLock.take(directory: directory) {
       case .success(let lock): return lock
       case .failure(.held(let pid)):
         if SystemClock.monotonic() > deadline, let pid { killHolder(pid) }
@@ -159,10 +159,6 @@ actor WorkerLife {
       case .failure(let error): throw error
       }
     }
-  }
-
-  private func tryLock() -> Result<JournalLock, JournalError> {
-    do { return .success(try JournalLock(directory: directory)) } catch { return .failure(error) }
   }
 
   private func killHolder(_ pid: Int32) {

@@ -1,0 +1,103 @@
+import CShims
+import ControlProtocol
+import Foundation
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Observability
+
+/// Listens on `<runtime_dir>/control.sock` for operators' commands. Only root and the supervisor's own user are heard.
+struct AdminServer: Sendable {
+  let path: String
+  let group: any EventLoopGroup
+  let log: Logger
+  let answer: @Sendable (AdminRequest) async -> AdminReply
+
+  func run() async throws {
+    unlink(path)
+    let channel = try await ServerBootstrap(group: group)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AdminSession(answer: answer))
+        }
+      }
+      .bind(unixDomainSocketPath: path).get()
+    chmod(path, 0o600)
+    defer { unlink(path) }
+    try await withTaskCancellationHandler {
+      try await channel.closeFuture.get()
+    } onCancel: {
+      channel.close(promise: nil)
+    }
+  }
+}
+
+private final class AdminSession: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+
+  private let answer: @Sendable (AdminRequest) async -> AdminReply
+  private var buffer = ByteBuffer()
+
+  init(answer: @escaping @Sendable (AdminRequest) async -> AdminReply) { self.answer = answer }
+
+  func channelActive(context: ChannelHandlerContext) {
+    let uid = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { shim_peer_uid($0) }
+    guard let uid, uid == 0 || uid == Int64(geteuid()) else { return context.close(promise: nil) }
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var incoming = unwrapInboundIn(data)
+    buffer.writeBuffer(&incoming)
+    do {
+      while let request = try ControlFrame.decode(AdminRequest.self, from: &buffer) { respond(to: request, context.channel) }
+    } catch {
+      context.close(promise: nil)
+    }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+  private func respond(to request: AdminRequest, _ channel: any Channel) {
+    Task { [answer] in
+      let reply = await answer(request)
+      var buffer = ByteBuffer()
+      do { try ControlFrame.encode(reply, into: &buffer) } catch {
+        try? ControlFrame.encode(AdminReply(fault: "the answer is too large: ask for less"), into: &buffer)
+      }
+      channel.writeAndFlush(buffer, promise: nil)
+    }
+  }
+}
+
+/// The other end, for the commands: one request, one reply, blocking.
+enum AdminClient {
+  enum Failure: Error { case unreachable(String) }
+
+  static func call(_ request: AdminRequest, socket path: String) throws -> AdminReply {
+    let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    guard fd >= 0 else { throw Failure.unreachable("no socket") }
+    defer { close(fd) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { throw Failure.unreachable("\(path) is too long") }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    let connected = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+    }
+    guard connected == 0 else { throw Failure.unreachable("\(path): \(String(cString: strerror(errno)))") }
+    var buffer = ByteBuffer()
+    try ControlFrame.encode(request, into: &buffer)
+    let sent = buffer.withUnsafeReadableBytes { write(fd, $0.baseAddress, $0.count) }
+    guard sent == buffer.readableBytes else { throw Failure.unreachable("\(path): cannot write") }
+    buffer.clear()
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      if let reply = try ControlFrame.decode(AdminReply.self, from: &buffer) { return reply }
+      let count = read(fd, &chunk, chunk.count)
+      guard count > 0 else { throw Failure.unreachable("\(path): closed without an answer") }
+      buffer.writeBytes(chunk[..<count])
+    }
+  }
+}

@@ -1,0 +1,235 @@
+import ArgumentParser
+import Foundation
+import MTAConfig
+
+struct CheckConfig: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check-config", abstract: "Check the configuration; every problem at once.")
+  @OptionGroup var common: CommonOptions
+
+  func run() {
+    let report = common.report()
+    if common.json {
+      struct Document: Encodable {
+        struct Item: Encodable {
+          var key: String
+          var line: Int?
+          var text: String
+        }
+        var valid: Bool
+        var problems: [Item]
+        var notices: [Item]
+      }
+      func items(_ list: [ConfigProblem]) -> [Document.Item] { list.map { .init(key: $0.key, line: $0.line, text: $0.text) } }
+      let document = Document(
+        valid: report.problems.isEmpty, problems: items(report.problems), notices: items(report.notices))
+      if let data = try? JSONEncoder().encode(document) { print(String(decoding: data, as: UTF8.self)) }
+    } else {
+      for notice in report.notices { print("notice: \(notice)") }
+      if report.problems.isEmpty { print("\(common.configPath): valid") }
+    }
+    guard !report.problems.isEmpty else { return }
+    if !common.json {
+      for problem in report.problems.dropLast() { FileHandle.standardError.write(Data("\(problem)\n".utf8)) }
+    }
+    CommandFault(code: 1, text: report.problems.last.map { "\($0)" } ?? "").leave()
+  }
+}
+
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "status", abstract: "How the running supervisor is.")
+  @OptionGroup var common: CommonOptions
+
+  func run() {
+    withFaults {
+      let document = try common.ask("status")
+      if common.json { return print(document) }
+      let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
+      for key in value.keys.sorted() { print("\(key): \(Table.text(value[key]))") }
+    }
+  }
+}
+
+struct IPCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ip", abstract: "Dedicated IPs and their workers.", subcommands: [List.self, Pull.self, Restore.self])
+
+  static func show(_ document: String, _ json: Bool) {
+    if json { return print(document) }
+    Table.print(
+      json: document,
+      [
+        ("ADDRESS", "address"), ("POOL", "pool"), ("STATE", "state"), ("PID", "pid"), ("EHLO", "ehlo"), ("SINCE", "since"),
+        ("REASON", "reason"),
+      ])
+  }
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Every IP, its state and its worker.")
+    @OptionGroup var common: CommonOptions
+
+    func run() { withFaults { IPCommand.show(try common.ask("ip list"), common.json) } }
+  }
+
+  struct Pull: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Take an IP out: its worker drains and stops, its mail goes back to the queue.")
+    @Argument(help: "The address.") var address: String
+    @Option(help: "Why, for `ip list`.") var reason: String?
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults { IPCommand.show(try common.ask("ip pull", ["address": address, "reason": reason]), common.json) }
+    }
+  }
+
+  struct Restore: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Bring a pulled IP back.")
+    @Argument(help: "The address.") var address: String
+    @OptionGroup var common: CommonOptions
+
+    func run() { withFaults { IPCommand.show(try common.ask("ip restore", ["address": address]), common.json) } }
+  }
+}
+
+struct QueueCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "queue", abstract: "What waits, and why.", subcommands: [List.self, Explain.self])
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Queues by recipient domain, pool and organization, largest first.")
+    @Option(help: "At most so many rows.") var limit = 50
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        let document = try common.ask("queue list", ["limit": String(limit)])
+        if common.json { return print(document) }
+        Table.print(
+          json: document,
+          [
+            ("DOMAIN", "domain"), ("SET", "pool"), ("ORGANIZATION", "organization"), ("MESSAGES", "messages"), ("OLDEST", "oldest"),
+            ("GATES", "gates"),
+          ])
+      }
+    }
+  }
+
+  struct Explain: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Why a message is still here, and until when.")
+    @Argument(help: "The message id.") var id: String
+    @Option(help: "The organization, when several have the id.") var org: String?
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        let document = try common.ask("queue explain", ["id": id, "org": org])
+        if common.json { return print(document) }
+        let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
+        print("\(id): \(Table.text(value["state"]))")
+        if let position = value["position"] as? Int { print("before it in its queue: \(position)") }
+        if let next = value["nextAttemptAt"] as? String { print("next attempt: \(next)") }
+        for gate in value["gates"] as? [[String: Any]] ?? [] {
+          print("shut: \(Table.text(gate["reason"])) (\(Table.text(gate["scope"])) \(Table.text(gate["key"]))), until \(Table.text(gate["until"]))")
+        }
+      }
+    }
+  }
+}
+
+struct MessageCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "message", abstract: "One message.", subcommands: [Show.self])
+
+  struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "What became of a message: by its id or its Message-ID field.")
+    @Argument(help: "The message id.") var id: String
+    @Option(help: "The organization, when several have the id.") var org: String?
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        let document = try common.ask("message show", ["id": id, "org": org])
+        if common.json { return print(document) }
+        for entry in (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [[String: Any]] ?? [] {
+          for key in entry.keys.sorted() { print("\(key): \(Table.text(entry[key]))") }
+        }
+      }
+    }
+  }
+}
+
+struct DKIMCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dkim", abstract: "DKIM keys by domain.", subcommands: [Add.self, List.self])
+
+  struct Add: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a domain's key, or set one from a file; prints the DNS record to publish.")
+    @Argument(help: "The domain.") var domain: String
+    @Option(help: "Selector, with --key.") var selector: String?
+    @Option(help: "File with an RSA private key in PEM; without it one is made.") var key: String?
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        var pem: String?
+        if let key {
+          guard let text = try? String(contentsOfFile: key, encoding: .utf8) else {
+            throw CommandFault(code: 2, text: "\(key) cannot be read")
+          }
+          pem = text
+        }
+        let document = try common.ask("dkim add", ["domain": domain, "selector": selector, "pem": pem])
+        if common.json { return print(document) }
+        let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
+        print("\(Table.text(value["dnsName"])) IN TXT \"\(Table.text(value["dnsRecord"]))\"")
+      }
+    }
+  }
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Domains that have a key.")
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        let document = try common.ask("dkim list")
+        if common.json { return print(document) }
+        Table.print(json: document, [("DOMAIN", "domain"), ("SELECTOR", "selector"), ("ADDED", "addedAt"), ("ROTATED", "rotatedAt")])
+      }
+    }
+  }
+}
+
+struct SendCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "send", abstract: "Queue one message, to try things out.")
+  @Option(help: "Recipient.") var to: String
+  @Option(help: "Author, `Name <address>`.") var from: String
+  @Option(help: "Subject.") var subject = "Test"
+  @Option(help: "Plain text; - reads standard input.") var text = "Hello from Owlat MTA.\n"
+  @Option(help: "HTML.") var html: String?
+  @Option(help: "Pool.") var pool = "transactional"
+  @Option(help: "Organization.") var org = "operator"
+  @Option(help: "DKIM domain (default: the author's).") var dkimDomain: String?
+  @Option(help: "Message id (default: a new one).") var id: String?
+  @OptionGroup var common: CommonOptions
+
+  func run() {
+    withFaults {
+      let content = text == "-" ? String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) : text
+      let domain = from.split(separator: "@").last.map { $0.replacing(">", with: "") } ?? ""
+      var body: [String: Any] = [
+        "messageId": id ?? "cli-\(UUID().uuidString.lowercased())", "to": to, "from": from, "subject": subject,
+        "text": content, "ipPool": pool, "organizationId": org, "dkimDomain": dkimDomain ?? domain,
+      ]
+      if let html { body["html"] = html }
+      let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
+      let document = try common.ask("send", ["body": json])
+      if common.json { return print(document) }
+      let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
+      print("queued \(Table.text(value["id"]))")
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import Glibc
+import Logging
+import MTAConfig
+import Observability
+import Redis
+
+/// A private redis-server as a supervised child: append-only file, a Unix socket in the state directory, nothing on the
+/// network. One that is still alive from an earlier life of the supervisor is adopted, never doubled.
+actor EmbeddedRedis {
+  static let programs = ["redis-server", "valkey-server"]
+
+  nonisolated let socket: String
+  private let directory: String
+  private let durability: MTAConfig.RedisServer.Durability
+  private let maxMiB: Int
+  private let log: Logger
+  private var process: ChildProcess?
+
+  init(stateDir: String, durability: MTAConfig.RedisServer.Durability, maxMiB: Int, log: Logger) throws {
+    directory = stateDir + "/redis"
+    socket = directory + "/redis.sock"
+    self.durability = durability
+    self.maxMiB = maxMiB
+    self.log = log
+    guard socket.utf8.count < 108 else { throw SetupError("state_dir is too long for a socket's path") }
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+  }
+
+  /// Keeps it running until cancelled, then ends it and waits.
+  func run() async {
+    var delay = 100
+    while !Task.isCancelled {
+      do {
+        let child = try adopt() ?? start()
+        process = child
+        _ = await withTaskCancellationHandler {
+          await child.exit()
+        } onCancel: {
+          child.send(signal: SIGTERM)
+        }
+        process = nil
+        if Task.isCancelled { return }
+        log.error("redis-server ended; starting it again")
+      } catch {
+        log.error("redis-server cannot be started", metadata: [LogKey.error: "\(error)"])
+      }
+      try? await Task.sleep(for: .milliseconds(delay))
+      delay = min(delay * 2, 5000)
+    }
+  }
+
+  /// The server of an earlier life, when its pid file names a living one that holds our socket.
+  private func adopt() throws -> ChildProcess? {
+    guard let text = try? String(contentsOfFile: directory + "/redis.pid", encoding: .utf8),
+      let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)), kill(pid, 0) == 0,
+      let command = try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8), command.contains(socket)
+    else { return nil }
+    log.notice("adopted the running redis-server", metadata: ["pid": "\(pid)"])
+    return try ChildProcess.adopt(pid: pid)
+  }
+
+  private func start() throws -> ChildProcess {
+    guard let program = Self.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }
+    try? FileManager.default.removeItem(atPath: socket)
+    let arguments = [
+      "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", directory, "--pidfile",
+      directory + "/redis.pid", "--daemonize", "no", "--logfile", directory + "/redis.log", "--save", "", "--appendonly",
+      "yes", "--appendfsync", durability.rawValue, "--maxmemory", "\(maxMiB)mb", "--maxmemory-policy", "noeviction",
+      "--hash-max-listpack-value", "1024", "--stream-node-max-bytes", "65536", "--stream-node-max-entries", "64",
+      "--supervised", "no",
+    ]
+    return try ChildProcess.spawn(program, arguments, environment: ["PATH=/usr/bin:/bin"], control: nil)
+  }
+
+  private static func find() -> String? {
+    let path = (ProcessInfo.processInfo.environment["PATH"] ?? "") + ":/usr/local/bin:/usr/bin:/usr/sbin:/bin"
+    for program in programs {
+      for folder in path.split(separator: ":") {
+        let candidate = "\(folder)/\(program)"
+        if access(candidate, X_OK) == 0 { return candidate }
+      }
+    }
+    return nil
+  }
+
+  /// `limits.queue_max_mib`; 0 = half of memory, at most 16,384.
+  static func memoryLimit(_ configured: Int) -> Int {
+    configured > 0 ? configured : min(16_384, Int(ProcessInfo.processInfo.physicalMemory >> 20) / 2)
+  }
+}
+
+/// Something that keeps the supervisor from starting.
+struct SetupError: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}

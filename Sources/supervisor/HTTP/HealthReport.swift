@@ -1,0 +1,80 @@
+import Foundation
+import MTAConfig
+import MailModel
+import Observability
+import Redis
+
+/// `GET /health` in upstream's shape (contract section 1.5), from what is measured; what this version does not measure says
+/// so in upstream's own words.
+struct HealthReport: Sendable {
+  let config: MTAConfig
+  let host: String
+  let startedAt: Milliseconds
+  let store: QueueStore
+  let fleet: Fleet
+  let lastOutcomeTurn: @Sendable () async -> Int64
+  let dnsWorks: @Sendable () async -> Bool?
+
+  func json() async -> String {
+    let now = SystemClock.now()
+    let isConnected = store.client.session != nil
+    let rows = await fleet.list()
+    let alive = rows.filter { $0.state == .active || $0.state == .warming || $0.state == .probation }
+    let turn = await lastOutcomeTurn()
+    let silence = max(0, (SystemClock.monotonic() - turn) / 1000)
+    let dns = await dnsWorks()
+    let isWorkerAlive = silence < 120 && !alive.isEmpty
+    let isOK = isConnected && isWorkerAlive && dns != false
+    let object = JSONObject([
+      ("status", .text(isOK ? "ok" : "degraded")),
+      ("uptime", .number((now - startedAt) / 1000)),
+      ("redis", .text(isConnected ? "connected" : "disconnected")),
+      ("serverId", .text(host)),
+      ("ips", .raw("[" + rows.map(row).joined(separator: ",") + "]")),
+      ("emergency", .raw(JSONObject([("allIpsBlocked", .bool(alive.isEmpty))]).string)),
+      (
+        "worker",
+        .raw(
+          JSONObject([
+            ("alive", .bool(isWorkerAlive)), ("lastHeartbeat", .number(now - silence * 1000)), ("secondsSinceHeartbeat", .number(silence)),
+          ]).string)
+      ),
+      ("dns", .text(dns == false ? "unreachable" : "ok")),
+      ("smtpOutbound", .raw(smtpOutbound(rows, now))),
+      (
+        "smtpTls",
+        .raw(
+          JSONObject([
+            ("status", .text("fail")), ("hostname", .text(config.hostname)), ("isHostnameMatched", .bool(false)),
+            ("reason", .text("certificate-not-configured")), ("checkedAt", .number(now)),
+          ]).string)
+      ),
+    ])
+    return object.string
+  }
+
+  private func row(_ ip: Fleet.Row) -> String {
+    let isActive = ip.state == .active || ip.state == .warming || ip.state == .probation
+    return JSONObject([
+      ("ip", .text(ip.address)), ("pool", .text(ip.pool)), ("active", .bool(isActive)),
+      ("blockReasons", .raw(ip.reason == nil ? "[]" : "[\"source-address\"]")), ("dnsbl", .text("unknown")),
+      ("fcrdns", .raw("null")), ("ipv6Spf", .raw("null")), ("sourceAddress", .raw("null")), ("warming", .raw("null")),
+      ("state", .text(ip.state.rawValue)), ("reason", .raw(ip.reason.map(JSONText.quoted) ?? "null")),
+    ]).string
+  }
+
+  /// An address that its worker could bind is as far as this version looks.
+  private func smtpOutbound(_ rows: [Fleet.Row], _ now: Milliseconds) -> String {
+    let ips = rows.map { ip in
+      let isBound = ip.pid != nil
+      var fields: [(String, JSONObject.Value)] = [("ip", .text(ip.address)), ("status", .text(isBound ? "ok" : "failed")), ("connectMs", .number(0))]
+      if !isBound { fields.append(("reason", .text("source_ip_unavailable"))) }
+      return JSONObject(fields).string
+    }
+    let isOK = rows.contains { $0.pid != nil }
+    return JSONObject([
+      ("status", .text(isOK ? "ok" : "degraded")), ("checkedAt", .number(now)), ("targetDomain", .text(config.hostname)),
+      ("mxResolutionMs", .number(0)), ("ips", .raw("[" + ips.joined(separator: ",") + "]")),
+    ]).string
+  }
+}
