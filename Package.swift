@@ -110,5 +110,23 @@ let package = Package(
         "SMTPServer", "SMTPProtocol", "MailModel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], path: "Benchmarks/mailbench", swiftSettings: settings),
+
+    .target(
+      name: "TestSupport",
+      dependencies: nio + [
+        "SMTPServer", "TLS", "MailModel", "Redis", "Observability",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+      ], path: "Tests/TestSupport", swiftSettings: settings),
+    tests("MailModel", ["MailModel"]),
+    tests("DeliveryPolicy", ["DeliveryPolicy", "MailModel"]),
+    tests("MailFormat", ["MailFormat", "MailModel"]),
+    tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
+    tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
+    tests("Journal", ["Journal", "MailModel", "TestSupport"]),
+    tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
+    tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
+    tests("supervisor", ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "TestSupport"]),
+    tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel"]),
   ]
 )

@@ -110,6 +110,11 @@ package struct PickAnswer: Sendable, Equatable {
   package var numbers: [MessageNumber]
   /// Index of the counter that allowed less than was asked, nil when none did.
   package var stoppedBy: Int?
+
+  package init(numbers: [MessageNumber], stoppedBy: Int?) {
+    self.numbers = numbers
+    self.stoppedBy = stoppedBy
+  }
 }
 
 /// One entry of an IP's stream.

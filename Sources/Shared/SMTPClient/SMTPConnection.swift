@@ -66,7 +66,8 @@ package final class SMTPConnection {
     if case .v4 = source { bootstrap = bootstrap.channelOption(noPort, value: 1) }
     let channel = try await bootstrap.bind(to: source).connect(to: remote).get()
     // Asked of the kernel: the address that the peer sees is the one this IP's mail must come from.
-    guard channel.localAddress?.ipAddress == target.sourceIP else {
+    // A peer that has hung up already leaves no address to ask for; what it did is told by the first read.
+    guard channel.localAddress?.ipAddress == target.sourceIP || !channel.isActive else {
       channel.close(promise: nil)
       throw SMTPFault.sourceUnavailable(target.sourceIP)
     }

@@ -30,8 +30,8 @@ struct LaneIndex {
     var count: Int
     var score: Milliseconds
     var sequence: Int64
-    /// Taken by a pick whose answer is not back.
-    var isPicked = false
+    /// Messages in picks whose answer is not back.
+    var planned = 0
   }
 
   private struct GroupState {
@@ -86,6 +86,8 @@ struct LaneIndex {
   private var gatedTurns: [String: Set<LaneID>] = [:]
 
   private var pruneAt = 100_000
+  /// Parts that the call in the making has picked from.
+  private var pickedNow: [ShelfPlace: [GroupPart]] = [:]
 
   private(set) var visits = 0
   private(set) var picked = 0
@@ -120,13 +122,13 @@ struct LaneIndex {
     parts[part] = Part(count: head.count, score: head.score, sequence: head.sequence)
     let isNew = groups[part.group] == nil
     groups[part.group, default: GroupState(destination: .resolving(since: now))].organisations.insert(part.organisation)
-    if before.map({ $0.isPicked || head.score != $0.score }) ?? true { shelve(part) }
+    if before.map({ $0.planned > 0 || head.score != $0.score }) ?? true { shelve(part) }
     return isNew
   }
 
   /// A pick that was not tried: its part may be picked again.
   mutating func unpick(_ part: GroupPart) {
-    parts[part]?.isPicked = false
+    parts[part]?.planned = 0
     shelve(part)
   }
 
@@ -286,6 +288,7 @@ struct LaneIndex {
       wake(timer.lane)
     }
     pruneLanes(now: now)
+    pickedNow = [:]
     var picks: [PlannedPick] = []
     while picks.count < limit, readyHead < ready.count {
       let id = ready[readyHead]
@@ -317,6 +320,7 @@ struct LaneIndex {
       let count = max(1, lane.throttle.available(wanted: wanted, now: now))
       guard let (first, step) = lanes[id]?.throttle.take(count, now: now) else { return }
       lanes[id]?.out += count
+      parts[part]?.planned += count
       lanes[id]?.throttledSince = now
       if let lane = lanes[id], lane.out >= lane.window { lanes[id]?.fullSince = now }
       lanes[id]?.noteServed(organisation)
@@ -353,16 +357,31 @@ struct LaneIndex {
       guard let head = validHead(place) else { continue }
       if best == nil || best.map({ head < $0.head }) == true { best = (place, head) }
     }
-    guard let best else { return nil }
-    _ = shelves[best.place]?.pop()
-    parts[best.head.part]?.isPicked = true
-    return (best.head.part, parts[best.head.part]?.count ?? 1)
+    if let best {
+      _ = shelves[best.place]?.pop()
+      pickedNow[best.place, default: []].append(best.head.part)
+      return (best.head.part, parts[best.head.part]?.count ?? 1)
+    }
+    // All its groups here are picked already: the next of one of them, whose place in the order only its answer will tell.
+    guard let part = pickedAgain(organisation, at: id) else { return nil }
+    return (part, remaining(part))
   }
+
+  /// A group of this organisation that this call has picked from and that has more.
+  private func pickedAgain(_ organisation: String, at id: LaneID) -> GroupPart? {
+    for set in setsOfIP[id.ip] ?? [] {
+      let place = ShelfPlace(shelf: Shelf(set: set, key: id.key), organisation: organisation)
+      if let part = pickedNow[place]?.last(where: { remaining($0) > 0 }) { return part }
+    }
+    return nil
+  }
+
+  private func remaining(_ part: GroupPart) -> Int { parts[part].map { $0.count - $0.planned } ?? 0 }
 
   private mutating func validHead(_ place: ShelfPlace) -> Head? {
     while let head = shelves[place]?.first {
       visits += 1
-      if let part = parts[head.part], !part.isPicked, part.score == head.score { return head }
+      if let part = parts[head.part], part.planned == 0, part.score == head.score { return head }
       _ = shelves[place]?.pop()
     }
     shelves[place] = nil
@@ -372,7 +391,7 @@ struct LaneIndex {
   private func hasShelved(_ organisation: String, at id: LaneID) -> Bool {
     (setsOfIP[id.ip] ?? []).contains {
       shelves[ShelfPlace(shelf: Shelf(set: $0, key: id.key), organisation: organisation)]?.isEmpty == false
-    }
+    } || pickedAgain(organisation, at: id) != nil
   }
 
   // MARK: what came of a pick

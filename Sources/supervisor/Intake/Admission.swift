@@ -59,7 +59,7 @@ final class Admission: Sendable {
   private func freeMiB() -> Int? {
     var status = statvfs()
     guard statvfs(config.stateDir, &status) == 0 else { return nil }
-    return Int(status.f_bavail) * Int(status.f_frsize) >> 20
+    return (Int(status.f_bavail) * Int(status.f_frsize)) >> 20
   }
 
   private func usedMiB() async -> Int? {

@@ -318,6 +318,7 @@ struct SendValidator: Sendable {
     if name.hasPrefix("\""), name.hasSuffix("\""), name.count >= 2 {
       name = String(name.dropFirst().dropLast()).replacing("\\\"", with: "\"").replacing("\\\\", with: "\\")
     }
+    guard !name.contains("<"), !name.contains(">") else { return nil }
     return (name.isEmpty ? nil : name, address)
   }
 }

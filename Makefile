@@ -1,0 +1,42 @@
+# Two commands: `make run` and `make test`. Each sets up what is missing, says what it installs, and tells how long it took.
+SHELL := /bin/bash
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+PYTHON := .build-venv/bin/python
+RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
+
+.PHONY: run build test unit lint format bench setup setup-test clean
+
+run: setup
+	@start=$$SECONDS; $(RELEASE) && echo "built in $$((SECONDS - start)) s" && exec .build/release/supervisor run --config deploy/dev.yaml
+
+build: setup
+	$(RELEASE)
+
+test: setup-test
+	@start=$$SECONDS; $(RELEASE) \
+	  && OWLAT_BIN=$(CURDIR)/.build/release OWLAT_PYTHON=$(CURDIR)/$(PYTHON) swift test $(SWIFT_FLAGS) --no-parallel \
+	  && deploy/dev/check-lua.sh && echo "make test took $$((SECONDS - start)) s"
+
+# Without the scenarios that start the real programs.
+unit: setup-test
+	swift test $(SWIFT_FLAGS) --skip IntegrationTests
+
+lint:
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+	deploy/dev/check-layering.sh
+
+format:
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
+
+bench: setup-test
+	$(RELEASE) && swift build -c release $(SWIFT_FLAGS) --product mailbench
+	OWLAT_BIN=$(CURDIR)/.build/release $(PYTHON) Benchmarks/bench.py
+
+setup:
+	@deploy/dev/setup.sh
+
+setup-test:
+	@deploy/dev/setup.sh --test
+
+clean:
+	rm -rf .build .build-venv

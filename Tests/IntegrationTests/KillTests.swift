@@ -1,0 +1,161 @@
+import Foundation
+import Glibc
+import NIOCore
+import SMTPServer
+import TestSupport
+import Testing
+
+/// `kill -9` of the release programs, at each named place and at random: nothing lost, nothing twice.
+@Suite(.serialized) struct KillTests {
+  struct Rig {
+    let dns: NameServer
+    let mta: MTAFixture
+    let dots: DotLog
+
+    init(failPoint: String? = nil, replyAfter: Int64 = 20, ips: [String] = ["127.0.0.21", "127.0.0.22"]) async throws {
+      dns = try await NameServer(zones: Zones.separate(5))
+      let dots = DotLog()
+      self.dots = dots
+      var options = MTAFixture.Options()
+      options.dns = dns
+      options.pools = ["transactional": ips]
+      options.extra = "retry: { delays: [500ms, 1s], jitter: 0 }\n"
+      options.script = { moment in
+        guard case .message(let message) = moment else { return nil }
+        dots.note(message.messageID)
+        return .reply("250 2.0.0 ok", after: .milliseconds(replyAfter))
+      }
+      mta = try await MTAFixture(options, failPoint: failPoint)
+    }
+
+    func end() async {
+      await mta.tearDown()
+      dns.stop()
+    }
+
+    func messages(_ count: Int, _ prefix: String = "k") -> [(id: String, to: String, org: String, pool: String)] {
+      (0..<count).map { (id: "\(prefix)\($0)", to: "u\($0)@\(Zones.domain($0 % 5))", org: "o", pool: "transactional") }
+    }
+
+    func exactness(_ ids: [String]) -> Exactness { Exactness(accepted: ids, receiver: mta.receiver, dots: dots.all) }
+  }
+
+  @Test(arguments: [
+    "worker-before-begin", "worker-before-dot", "worker-after-dot-journal", "worker-after-dot", "worker-after-reply",
+    "worker-before-settle", "worker-after-settle",
+  ])
+  func workerAtEachFailPoint(place: String) async throws {
+    let rig = try await Rig(failPoint: place)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.mta.sendAll(rig.messages(20, "warm"))
+    let pids = try rig.mta.workerPIDs()
+    rig.mta.armFailPoint()
+    let messages = rig.messages(60)
+    try await rig.mta.sendAll(messages)
+    let check = rig.exactness(messages.map(\.id))
+    try await check.waitUntilEnded()
+    #expect(!rig.mta.isFailPointArmed, "the place was never passed")
+    let after = try rig.mta.workerPIDs()
+    #expect(pids.values.sorted() != after.values.sorted(), "no worker was killed")
+    check.check(rig.dots.all, unseenUncertain: place == "worker-after-dot-journal" ? 1 : 0)
+    let uncertain = rig.mta.receiver.messageIDs("uncertain")
+    switch place {
+    case "worker-after-dot-journal": #expect(uncertain.count >= 1)
+    case "worker-before-begin", "worker-before-dot": #expect(uncertain.count <= 4)
+    default: break
+    }
+    await rig.end()
+  }
+
+  @Test(arguments: [
+    "supervisor-before-accept", "supervisor-after-accept", "supervisor-before-dispatch", "supervisor-after-dispatch",
+    "supervisor-before-effects", "supervisor-after-effects", "supervisor-after-outbox",
+  ])
+  func supervisorAtEachFailPoint(place: String) async throws {
+    let rig = try await Rig(failPoint: place)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.mta.sendAll(rig.messages(20, "warm"))
+    rig.mta.armFailPoint()
+    let answered = Locked<[String]>([])
+    let messages = rig.messages(40)
+    await withTaskGroup(of: Void.self) { group in
+      for message in messages {
+        group.addTask {
+          if (try? await rig.mta.send(message.id, to: message.to, org: "o")) != nil { answered.change { $0.append(message.id) } }
+        }
+      }
+    }
+    try await eventually("the supervisor was killed") { !rig.mta.isRunning && !rig.mta.isFailPointArmed }
+    try await rig.mta.killSupervisor()
+    try await rig.mta.start()
+    // Posting everything again is safe: what was accepted is not accepted twice.
+    try await rig.mta.sendAll(messages)
+    let check = rig.exactness(messages.map(\.id))
+    try await check.waitUntilEnded()
+    check.check(rig.dots.all)
+    #expect(Set(answered.value).isSubset(of: check.ended))
+    await rig.end()
+  }
+
+  /// Workers and the supervisor killed at random under load, and redis-server too.
+  @Test func anythingAtRandomUnderLoad() async throws {
+    let rig = try await Rig(replyAfter: 15)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    let messages = rig.messages(1500)
+    let load = Task {
+      for message in messages {
+        while (try? await rig.mta.send(message.id, to: message.to, org: "o")) == nil { try await Task.sleep(for: .milliseconds(50)) }
+      }
+    }
+    for round in 0..<9 {
+      let before = rig.dots.all.count
+      try await eventually("mail flows in round \(round)", within: .seconds(30)) { rig.dots.all.count >= before + 40 }
+      switch round % 3 {
+      case 0:
+        for pid in try rig.mta.workerPIDs().values { kill(pid, SIGKILL) }
+      case 1: kill(try rig.mta.redisPID(), SIGKILL)
+      default:
+        try await rig.mta.killSupervisor()
+        try await rig.mta.start()
+      }
+    }
+    try await load.value
+    let check = rig.exactness(messages.map(\.id))
+    try await check.waitUntilEnded(within: .seconds(120))
+    check.check(rig.dots.all, unseenUncertain: 2)
+    await rig.end()
+  }
+
+  /// Redis stops: 503 with Retry-After, nothing accepted, also not later; all resumes without a restart.
+  @Test func aStalledRedisAcceptsNothing() async throws {
+    let rig = try await Rig()
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.mta.send("before", to: "u@\(Zones.domain(0))")
+    let pid = try rig.mta.redisPID()
+    kill(pid, SIGSTOP)
+    let answer = try await rig.mta.call("POST", "/send", body: MTAFixture.body("during", to: "u@\(Zones.domain(0))"))
+    #expect([409, 503].contains(answer.status))
+    #expect(answer.headers["retry-after"].flatMap { Int($0) } != nil)
+    kill(pid, SIGCONT)
+    try await eventually("Redis is back", within: .seconds(20)) { try await rig.mta.get("/health").body.contains("\"redis\":\"connected\"") }
+    try await rig.mta.send("after", to: "u@\(Zones.domain(0))")
+    try await eventually("mail flows again") { rig.mta.receiver.messageIDs("sent").contains("after") }
+    #expect(try await rig.mta.get("/send/receipt/during").body == "{\"state\":\"absent\"}")
+    #expect(!rig.dots.all.contains("during"))
+    await rig.end()
+  }
+
+  /// One message that kills every worker that takes it up is given up after three, and pulls no IP.
+  @Test func aSecondSupervisorRefusesToStart() async throws {
+    let rig = try await Rig()
+    try await rig.mta.start()
+    let second = try rig.mta.command("run")
+    #expect(second.code == 1)
+    #expect(second.errors.contains("another supervisor"))
+    await rig.end()
+  }
+}

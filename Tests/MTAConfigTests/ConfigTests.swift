@@ -1,0 +1,132 @@
+import DeliveryPolicy
+import MTAConfig
+import MailModel
+import Testing
+
+let minimal = """
+  api: { master_key: k }
+  bounce: { domain: b.example.net, verp_key: "0123456789abcdef0123456789abcdef" }
+  pools: { p: { ips: [192.0.2.1] } }
+  """
+
+@Suite struct ConfigTests {
+  func read(_ yaml: String, _ environment: [String: String] = [:], files: [String: String] = [:]) -> ConfigReport {
+    MTAConfig.read(yaml: yaml, environment: environment, hostName: "host.example.net", readFile: { files[$0] })
+  }
+
+  @Test func theLeastThatIsNeeded() throws {
+    let report = read(minimal)
+    #expect(report.problems == [])
+    let config = try #require(report.config)
+    #expect(config.hostname == "host.example.net")
+    #expect(config.sourceIPs.map(\.ehloName) == ["host.example.net"])
+    #expect(config.smtp.maxAge == 4 * 86_400_000)
+    #expect(config.retry.delays == [30_000, 120_000, 480_000, 1_800_000, 7_200_000])
+    #expect(report.notices == [])
+  }
+
+  @Test func everyProblemIsToldAtOnceWithKeyAndLine() {
+    let report = read(
+      """
+      api: { listen: nowhere, master_key: "", max_body_mib: lots }
+      retry: { delays: [30s, soon] }
+      smtp: { port: 70000, sandbox: maybe, connect_timeout: 30 }
+      bounce: { domain: "not a domain", verp_key: short }
+      pools:
+        p: { ips: [192.0.2.300, {address: 192.0.2.1, colour: red}] }
+      providers: { aol: {}, gmail: { defaultRate: -1 } }
+      nonsense: 1
+      fallbacks: [ { kind: ses } ]
+      """)
+    #expect(report.config == nil)
+    let keys = Set(report.problems.map(\.key))
+    for key in [
+      "api.listen", "api.master_key", "api.max_body_mib", "retry.delays", "smtp.port", "smtp.sandbox", "smtp.connect_timeout",
+      "bounce.domain", "bounce.verp_key", "pools.p.ips", "providers.aol", "providers.gmail.defaultRate", "nonsense", "fallbacks",
+    ] {
+      #expect(keys.contains(key), "\(key) in \(keys.sorted())")
+    }
+    #expect(report.problems.contains { $0.text.contains("not a key") && $0.key.hasSuffix("colour") })
+    #expect(report.problems.first { $0.key == "nonsense" }?.line == 8)
+    #expect(report.problems.first { $0.key == "smtp.port" }?.line == 3)
+  }
+
+  @Test(arguments: ["api: {a: 1, a: 2}", "a: [", "- a\n- b", "api: 3\napi: 4"])
+  func brokenFiles(yaml: String) { #expect(!read(yaml).problems.isEmpty) }
+
+  @Test func theEnvironmentStandsOverTheFileAndTheFileOverUpstream() throws {
+    let yaml = minimal + "\nhostname: file.example.net\n"
+    let config = try #require(
+      read(yaml, ["OWLAT_HOSTNAME": "env.example.net", "EHLO_HOSTNAME": "up.example.net", "OWLAT_RETRY_DELAYS": "[1s, 2s]"]).config)
+    #expect(config.hostname == "env.example.net")
+    #expect(config.retry.delays == [1000, 2000])
+    #expect(read(yaml, ["EHLO_HOSTNAME": "up.example.net"]).config?.hostname == "file.example.net")
+    #expect(read(minimal, ["EHLO_HOSTNAME": "up.example.net"]).config?.hostname == "up.example.net")
+    #expect(read(minimal, ["OWLAT_API_MASTER_KEY": "fromenv"]).config?.api.masterKey == "fromenv")
+  }
+
+  @Test func upstreamsVariablesAlone() throws {
+    let report = read(
+      "",
+      [
+        "MTA_API_KEY": "k", "MTA_SECRET": String(repeating: "s", count: 32), "PORT": "3200", "REDIS_URL": "redis://r:6380",
+        "EHLO_HOSTNAME": "mta.example.net", "EHLO_HOSTNAMES": "{\"192.0.2.2\":\"two.example.net\"}", "RETURN_PATH_DOMAIN": "b.example.net",
+        "BOUNCE_VERP_KEY": String(repeating: "v", count: 32), "CONVEX_SITE_URL": "https://app.example.net/", "MTA_WEBHOOK_SECRET": "w",
+        "IP_POOLS_TRANSACTIONAL": "192.0.2.1", "IP_POOLS_CAMPAIGN": "192.0.2.2, 192.0.2.3", "MAX_MESSAGE_AGE_MS": "7200000",
+        "ORG_DEFAULT_DAILY_LIMIT": "10", "DKIM_KEYS": "{\"a.example\":{\"selector\":\"s1\",\"privateKey\":\"PEM\"}}",
+      ])
+    #expect(report.problems == [])
+    let config = try #require(report.config)
+    #expect(config.api.listen.hasSuffix(":3200"))
+    #expect(config.redis.url == "redis://r:6380")
+    #expect(config.pools.map(\.name) == ["transactional", "campaign"])
+    #expect(config.sourceIPs.map(\.ehloName) == ["mta.example.net", "two.example.net", "mta.example.net"])
+    #expect(config.webhooks.first?.url == "https://app.example.net/webhooks/mta")
+    #expect(config.webhooks.first?.ratePerSecond == 50)
+    #expect(config.webhooks.first?.events.contains("deferred") == false && config.webhooks.first?.events.contains("sent") == true)
+    #expect(config.smtp.maxAge == 7_200_000)
+    #expect(config.limits.orgDaily == 10)
+    #expect(config.dkimSeeds.map(\.domain) == ["a.example"])
+  }
+
+  @Test func secretsComeFromFilesToo() {
+    let yaml = """
+      api: { master_key_file: key }
+      bounce: { domain: b.example.net, verp_key_file: /etc/verp }
+      pools: { p: { ips: [192.0.2.1] } }
+      """
+    let files = ["/creds/key": "from-credentials\n", "/etc/verp": String(repeating: "v", count: 40) + "\n"]
+    let config = read(yaml, ["CREDENTIALS_DIRECTORY": "/creds"], files: files).config
+    #expect(config?.api.masterKey == "from-credentials")
+    #expect(config?.bounce.verpKey == String(repeating: "v", count: 40))
+    #expect(read(yaml).problems.contains { $0.key == "api.master_key_file" })
+  }
+
+  @Test func laterFeaturesAreValidatedAndNoticed() {
+    let report = read(minimal + "\nwarming: { min_sample: 5 }\nbounce.x: 1\n")
+    #expect(report.problems.map(\.key) == ["bounce.x"])
+    let fine = read(minimal + "\nwarming: { min_sample: 5 }\ndnsbl: { zones: [ {zone: zen.example.org, severity: critical} ] }\n")
+    #expect(fine.problems == [])
+    #expect(fine.notices.map(\.key) == ["warming", "dnsbl"])
+    #expect(read(minimal + "\nfallbacks: []\ninspectors: []\ntracking: { domain: \"\" }\n").problems == [])
+    for refused in ["fallbacks: [{kind: ses}]", "inspectors: [{kind: rspamd}]", "tracking: {opens: true}"] {
+      #expect(read(minimal + "\n" + refused + "\n").problems.count >= 1)
+    }
+  }
+
+  @Test func anAddressInTwoPoolsIsOneIP() {
+    let shared = "\npools: { a: { ips: [192.0.2.1] }, b: { ips: [192.0.2.1, \"2001:DB8::1\"] } }\n"
+    let base = "api: { master_key: k }\nbounce: { domain: b.example.net, verp_key: \"0123456789abcdef0123456789abcdef\" }"
+    let config = read(base + shared).config
+    #expect(config?.sourceIPs.map(\.address) == ["192.0.2.1", "2001:db8::1"])
+    #expect(config?.pools(of: "192.0.2.1") == ["a", "b"])
+    let clash = "\npools: { a: { ips: [192.0.2.1] }, b: { ips: [{address: 192.0.2.1, ehlo: other.example}] } }\n"
+    #expect(read(base + clash).problems.contains { $0.text.contains("different settings") })
+  }
+
+  @Test(arguments: [("30s", 30_000), ("0ms", 0), ("2h", 7_200_000), ("1d", 86_400_000)] as [(String, Int64)])
+  func durations(text: String, ms: Int64) { #expect(ConfigReader.milliseconds(text) == ms) }
+
+  @Test(arguments: ["30", "s", "-1s", "1.5s", "1 s", "", "99999999999999999999d", "1w"])
+  func notDurations(text: String) { #expect(ConfigReader.milliseconds(text) == nil) }
+}

@@ -1,0 +1,259 @@
+import Foundation
+import MailModel
+import NIOCore
+import NIOPosix
+import Observability
+import Redis
+import RedisFunctions
+import TestSupport
+import Testing
+
+/// Every Function against a real server, with its refusals.
+@Suite(.serialized) struct QueueStoreTests {
+  final class World {
+    let redis: RedisFixture
+    let store: QueueStore
+    let client: RedisClient
+    let task: Task<Void, Never>
+    var now: Milliseconds = 1_000_000
+
+    init() async throws {
+      redis = try await RedisFixture()
+      let endpoint = try #require(RedisEndpoint(url: redis.url, username: "", password: ""))
+      let client = RedisClient(
+        endpoint: endpoint, eventLoop: MultiThreadedEventLoopGroup.singleton.next(), loadsFunctions: true, clock: SystemClock.now)
+      self.client = client
+      store = QueueStore(client: client, keys: RedisKeys(prefix: "mta"))
+      task = Task { await client.run() }
+      try await eventually("connected") { client.session != nil }
+    }
+
+    func stop() {
+      task.cancel()
+      redis.stop()
+    }
+
+    func item(_ number: UInt64, id: String? = nil, org: String = "o", domain: String = "b.example", score: Int64 = 5, due: Int64? = nil, hash: String = "h", expires: Int64 = 9_000_000, address: String = "u@b.example") -> AcceptItem {
+      AcceptItem(
+        number: MessageNumber(number),
+        record: MessageRecord(
+          messageID: id ?? "m\(number)", workAttemptID: nil, organisation: org, recipient: "u@b.example", pool: "p", dkimDomain: "d",
+          returnPathLocal: "l", returnPathHost: "h", acceptedAt: now, expiresAt: expires, deliveryDomain: "production", contentSize: 1),
+        identity: id ?? "m\(number)", group: Group(set: "pool:p", domain: domain), score: score, due: due, contentHash: hash,
+        receiptUntil: SystemClock.now() + 60_000, address: address)
+    }
+
+    func accept(_ items: [AcceptItem], contents: [String: [UInt8]] = ["h": [1, 2, 3]], nonce: String = "n", deadline: Int64 = .max / 2, max: Int = 1000) async throws -> [AcceptAnswer] {
+      try await store.accept(
+        host: "host", now: SystemClock.now(), deadline: deadline, nonce: nonce, maxMessages: max, suppressedOutcome: [7], contents: contents, items: items
+      ).answers
+    }
+
+    func part(_ domain: String = "b.example", _ org: String = "o") -> GroupPart {
+      GroupPart(group: Group(set: "pool:p", domain: domain), organisation: org)
+    }
+
+    func dispatch(_ count: Int, counters: [SharedCounter] = []) async throws -> (answers: [PickAnswer], heads: [QueueHead]) {
+      try await store.dispatch(
+        host: "host", now: now, suppressedOutcome: [7],
+        picks: [Pick(part: part(), count: count, sourceIP: "ip1", lane: "ip1/x", route: [4], firstAt: 100, step: 10, nextPermitAt: 500, counters: counters)])
+    }
+
+    func outcomes() async throws -> [StoredOutcome] {
+      try await store.readOutcomes(host: "host", after: "0-0", wakeAfter: "0-0", limit: 100, block: 1).outcomes
+    }
+
+    func effect(_ outcome: StoredOutcome, _ fate: MessageFate, suppression: SuppressionRow? = nil) async throws -> [String?] {
+      try await store.effects(
+        host: "host", trimDoneTo: nil,
+        [EffectItem(outcomeID: outcome.id, number: outcome.number, serial: outcome.serial, fate: fate, done: [5], suppression: suppression)]
+      ).doneIDs
+    }
+  }
+
+  @Test func namesAgreeWithTheFunctions() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    var command = RedisCommand("FCALL", "mta1_names", "0")
+    _ = command.count
+    command = RedisCommand("FCALL_RO", "mta1_names", "0")
+    let flat = try #require(try await world.client.send(command).array)
+    var names: [String: String] = [:]
+    for index in stride(from: 0, to: flat.count, by: 2) { names[flat[index].string ?? ""] = flat[index + 1].string }
+    #expect(names == RedisKeys.suffixes)
+  }
+
+  @Test func acceptIsIdempotentAndKnowsItsOwnRepeat() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    #expect(try await world.accept([world.item(1), world.item(2, id: "m1")]).map(\.status) == [.accepted, .duplicate])
+    #expect(try await world.accept([world.item(1)], nonce: "n").map(\.status) == [.accepted])
+    #expect(try await world.accept([world.item(3, id: "m1")], nonce: "other").map(\.status) == [.duplicate])
+    #expect(try await world.accept([world.item(4, id: "m1", org: "other")]).map(\.status) == [.accepted])
+    #expect(try await world.store.liveCount() == 2)
+    #expect(try await world.store.numbers(messageID: "m1").count == 2)
+    #expect(try await world.store.receipts(identity: "m1", now: SystemClock.now())["o"]?.messageID == "m1")
+  }
+
+  @Test func acceptRefusesWithoutATrace() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    #expect(try await world.accept([world.item(1)], deadline: 1).map(\.status) == [.late])
+    #expect(try await world.accept([world.item(1)], contents: [:]).map(\.status) == [.needsContent])
+    #expect(try await world.accept([world.item(1)], max: 0).map(\.status) == [.queueFull])
+    #expect(try world.redis.cli("KEYS", "*") == "")
+    #expect(try await world.accept([world.item(1), world.item(2)], contents: ["h": [1]]).map(\.status) == [.accepted, .accepted])
+    #expect(try world.redis.cli("HGET", "{mta}:c:h", "n") == "2")
+    #expect(try await world.accept([world.item(3)], contents: [:]).map(\.status) == [.accepted])
+    #expect(try await world.accept([world.item(1, id: "m1")], nonce: "n", deadline: 1).map(\.status) == [.accepted])
+  }
+
+  @Test func oneMessageStartToEnd() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1, score: 9), world.item(2, score: 3)])
+    try await world.store.prepareStream(ip: "ip1")
+    let (answers, heads) = try await world.dispatch(5)
+    #expect(answers == [PickAnswer(numbers: [MessageNumber(2), MessageNumber(1)], stoppedBy: nil)])
+    #expect(heads.map(\.count) == [0])
+    let work = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
+    #expect(work.map(\.earliest) == [100, 110])
+    #expect(work.map(\.serial) == [1, 1])
+    // Two share the content: it does not travel in the entry.
+    #expect(work[0].content == nil)
+    #expect(try await world.store.content("h") == [1, 2, 3])
+    let settlements = work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [8]) }
+    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 2)
+    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 0)
+    #expect(try await world.store.journalPosition(ip: "ip1") == 77)
+    let outcomes = try await world.outcomes()
+    #expect(outcomes.count == 2)
+    #expect(try MessageRecord(decoding: outcomes[0].record).messageID == "m2")
+    let row = SuppressionRow(scope: "o", address: "u@b.example", until: 0, reason: "hard_bounce", since: 1, source: "smtp")
+    #expect(try await world.effect(outcomes[0], .final, suppression: row)[0] != nil)
+    #expect(try await world.effect(outcomes[0], .final)[0] == nil)
+    #expect(try await world.effect(outcomes[1], .retry(at: 2_000_000))[0] != nil)
+    #expect(try await world.store.liveCount() == 1)
+    #expect(try await world.store.snapshot(MessageNumber(1))?.state == .waiting)
+    let early = try await world.store.ready(host: "host", now: 1_999_999, limit: 10)
+    #expect(early.moved == 0 && early.nextDue == 2_000_000)
+    // Suppressed meanwhile: it ends at dispatch without an attempt.
+    #expect(try await world.store.ready(host: "host", now: 2_000_000, limit: 10).moved == 1)
+    #expect(try await world.dispatch(5).answers[0].numbers == [])
+    #expect(try await world.outcomes().map(\.outcome) == [[7]])
+    #expect(try await world.effect(world.outcomes()[0], .final)[0] != nil)
+    #expect(try await world.store.liveCount() == 0)
+    #expect(try world.redis.cli("EXISTS", "{mta}:c:h") == "0")
+    #expect(try world.redis.cli("HLEN", "{mta}:dir") == "0")
+    #expect(try await world.accept([world.item(9)]).map(\.status) == [.accepted])
+    #expect(try await world.outcomes().map(\.outcome) == [[7]])
+  }
+
+  @Test func countersStopAndComeBack() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...5).map { world.item($0) })
+    try await world.store.prepareStream(ip: "ip1")
+    let counters = [SharedCounter(key: "a", limit: 100, secondsToLive: 60), SharedCounter(key: "b", limit: 2, secondsToLive: 60)]
+    let (answers, _) = try await world.dispatch(5, counters: counters)
+    #expect(answers[0].numbers.count == 2 && answers[0].stoppedBy == 1)
+    #expect(try await world.dispatch(5, counters: counters).answers[0] == PickAnswer(numbers: [], stoppedBy: 1))
+    let work = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
+    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [1]) })
+    for outcome in try await world.outcomes() { _ = try await world.effect(outcome, .queue(addingCrashMarks: 1)) }
+    #expect(try world.redis.cli("GET", "{mta}:n:b") == "0")
+    let (again, _) = try await world.dispatch(5, counters: counters)
+    // Back at its old place, one mark, the serial raised, no deferral counted.
+    #expect(again[0].numbers == [MessageNumber(1), MessageNumber(2)])
+    let entries = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
+    #expect(entries.map(\.serial) == [2, 2] && entries.map(\.crashMarks) == [1, 1])
+  }
+
+  /// Replay: lower serial or the same and open acts, from wherever the message is; all else does nothing.
+  @Test func replayActsOnceAndOnlyOnOpenSerials() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...3).map { world.item($0) })
+    func replay(_ number: UInt64, _ serial: Int) async throws -> Int {
+      try await world.store.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [9])]).count
+    }
+    // The dispatch itself was lost: the record still stands at serial 0, in its queue.
+    #expect(try await replay(1, 1) == 1)
+    #expect(try await replay(1, 1) == 0)
+    // Dispatched and open.
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(1)
+    #expect(try await replay(2, 1) == 1)
+    #expect(try await world.store.unsettledWork(ip: "ip1").isEmpty)
+    for outcome in try await world.outcomes() { _ = try await world.effect(outcome, .retry(at: 5)) }
+    // Settled and deferred: the same line is old news.
+    #expect(try await replay(2, 1) == 0)
+    _ = try await world.store.ready(host: "host", now: 10, limit: 10)
+    _ = try await world.dispatch(3)
+    #expect(try await replay(2, 1) == 0)
+    #expect(try await replay(99, 1) == 0)
+  }
+
+  @Test func concludeTakesFromWhereverItWaits() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1), world.item(2, due: 5_000_000), world.item(3), world.item(4)])
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(1)
+    let (count, heads) = try await world.store.conclude(host: "host", outcome: [6], [1, 2, 3].map { MessageNumber($0) })
+    // The dispatched one is in a worker's hands.
+    #expect(count == 2)
+    #expect(heads.map(\.count) == [1])
+    #expect(try await world.store.conclude(host: "host", outcome: [6], part: world.part(), limit: 10).count == 1)
+    #expect(try await world.outcomes().count == 3)
+  }
+
+  @Test func expiryHoldsBehindShutGatesAndFreesTheUncertain() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1, expires: 100), world.item(2, expires: 100), world.item(3, expires: 500)])
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(1)
+    let work = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
+    #expect(try await world.store.expire(host: "host", now: 100, limit: 10, outcome: [3]).count == 2)
+    #expect(try await world.outcomes().map(\.number) == [MessageNumber(2)])
+    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])])
+    for outcome in try await world.outcomes() {
+      _ = try await world.effect(outcome, outcome.number == MessageNumber(1) ? .keep(until: 400) : .final)
+    }
+    #expect(try await world.store.snapshot(MessageNumber(1))?.state == .uncertain)
+    _ = try await world.store.expire(host: "host", now: 400, limit: 10, outcome: [3])
+    #expect(try await world.store.snapshot(MessageNumber(1)) == nil)
+    #expect(try await world.store.liveCount() == 1)
+  }
+
+  /// Functions are loaded again, and what was acknowledged is there, after Redis was killed.
+  @Test func theClientComesBackByItself() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1)])
+    let before = try #require(world.client.session?.runID)
+    world.redis.kill()
+    try await eventually("the loss is noticed") { world.client.session == nil }
+    await #expect(throws: RedisError.notConnected) { try await world.store.liveCount() }
+    try await world.redis.start()
+    try await eventually("connected again") { world.client.session.map { $0.runID != before } ?? false }
+    #expect(try await world.store.liveCount() == 1)
+    #expect(try await world.accept([world.item(2)]).map(\.status) == [.accepted])
+  }
+
+  /// A full Redis refuses accept and still drains.
+  @Test func fullRedisDrains() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1)])
+    try await world.store.prepareStream(ip: "ip1")
+    try world.redis.cli("CONFIG", "SET", "maxmemory", "1")
+    await #expect(throws: RedisError.self) { try await world.accept([world.item(2)]) }
+    #expect(try await world.dispatch(1).answers[0].numbers.count == 1)
+    let work = try await world.store.readWork(ip: "ip1", limit: 1, block: 1)
+    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])])
+    _ = try await world.effect(world.outcomes()[0], .final)
+    #expect(try await world.store.liveCount() == 0)
+  }
+}

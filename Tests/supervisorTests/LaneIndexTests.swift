@@ -1,0 +1,191 @@
+import DeliveryPolicy
+import MailModel
+import Redis
+import Testing
+
+@testable import supervisor
+
+@Suite struct LaneIndexTests {
+  static func providers(rate: Double = 60_000_000, connections: Int = 5) -> ProviderTable {
+    var table = ProviderTable()
+    for provider in MailboxProvider.allCases {
+      var profile = table[provider]
+      profile.defaultRate = rate
+      profile.maxConnections = connections
+      table.profiles[provider] = profile
+    }
+    return table
+  }
+
+  /// A queue in memory behind an index: what Redis would answer.
+  struct World {
+    var index: LaneIndex
+    var queues: [GroupPart: [Int64]] = [:]
+    var sequence: Int64 = 0
+    var out: [LaneID: Int] = [:]
+    var left: [(organisation: String, score: Int64)] = []
+
+    init(ips: [String] = ["ip1"], providers: ProviderTable = LaneIndexTests.providers()) {
+      index = LaneIndex(ipsOfSet: ["pool:p": ips], providers: providers, storedPermits: [:])
+      for ip in ips { index.setIP(ip, isOpen: true) }
+    }
+
+    mutating func tell(_ part: GroupPart) {
+      sequence += 1
+      _ = index.update(
+        QueueHead(part: part, count: queues[part]?.count ?? 0, score: queues[part]?.first ?? 0, sequence: sequence), now: 0)
+    }
+
+    mutating func add(_ organisation: String, _ domain: String, scores: [Int64], key: String? = nil, provider: MailboxProvider = .other) {
+      let part = GroupPart(group: Group(set: "pool:p", domain: domain), organisation: organisation)
+      queues[part, default: []] += scores
+      queues[part]?.sort()
+      tell(part)
+      index.setDestination(.open(key: key ?? "domain:\(domain)", provider: provider), of: part.group)
+    }
+
+    /// One call: picks, answers, and (when `settles`) everything out comes back at once.
+    mutating func turn(limit: Int = 64, now: Int64 = 1_000_000, settles: Bool = true) -> Int {
+      let picks = index.nextPicks(limit: limit, now: now)
+      var touched: Set<GroupPart> = []
+      for pick in picks {
+        let taken = min(pick.count, queues[pick.part]?.count ?? 0)
+        for score in queues[pick.part]?.prefix(taken) ?? [] { left.append((pick.part.organisation, score)) }
+        queues[pick.part]?.removeFirst(taken)
+        index.giveBack(pick.count - taken, to: pick.lane)
+        out[pick.lane, default: 0] += taken
+        touched.insert(pick.part)
+      }
+      for part in touched { tell(part) }
+      if settles { settle() }
+      return picks.count
+    }
+
+    mutating func settle() {
+      for (lane, count) in out { index.release(count, of: lane) }
+      out = [:]
+    }
+  }
+
+  /// A has 10,000 messages over 200 domains of one provider, B adds 100: B's last leaves before A's 300th after it.
+  @Test func oneOrganisationCannotStarveAnother() {
+    var world = World()
+    for domain in 0..<200 {
+      world.add("A", "d\(domain).example", scores: (0..<50).map { Int64($0) }, key: "gmail", provider: .gmail)
+    }
+    _ = world.turn()
+    let before = world.left.count
+    world.add("B", "b.example", scores: (0..<100).map { Int64(1_000_000 + $0) }, key: "gmail", provider: .gmail)
+    while world.turn() > 0 {}
+    let after = world.left[before...]
+    let lastOfB = after.lastIndex { $0.organisation == "B" } ?? after.endIndex
+    let ofABefore = after[..<lastOfB].count { $0.organisation == "A" }
+    #expect(after.count { $0.organisation == "B" } == 100)
+    #expect(ofABefore < 300)
+    #expect(world.left.count == 10_100)
+  }
+
+  /// With k organisations in a lane at most 2k permits lie between two of one's own.
+  @Test func theRingServesWhoWasServedLongestAgo() {
+    var world = World()
+    let organisations = (0..<7).map { "o\($0)" }
+    for (index, organisation) in organisations.enumerated() {
+      for domain in 0...index { world.add(organisation, "\(organisation)-\(domain).example", scores: (0..<40).map { Int64($0) }, key: "gmail", provider: .gmail) }
+    }
+    while world.turn() > 0 {}
+    for organisation in organisations {
+      let turns = world.left.indices.filter { world.left[$0].organisation == organisation }
+      let firstEnd = world.left.count / 4
+      for (a, b) in zip(turns, turns.dropFirst()) where b < firstEnd { #expect(b - a <= 2 * organisations.count) }
+    }
+  }
+
+  @Test func lowestScoreFirstWithinAGroup() {
+    var world = World()
+    world.add("A", "one.example", scores: (0..<300).map { Int64($0) }.shuffled())
+    while world.turn() > 0 {}
+    #expect(world.left.map(\.score) == (0..<300).map { Int64($0) })
+  }
+
+  @Test func theWindowBoundsWhatIsOut() {
+    var world = World()
+    world.add("A", "one.example", scores: (0..<300).map { Int64($0) })
+    while world.turn(settles: false) > 0 {}
+    #expect(world.left.count == 10)
+    let lane = LaneID(ip: "ip1", key: "domain:one.example")
+    #expect(world.index.gate(of: lane, now: 0)?.reason == .connections)
+    world.settle()
+    _ = world.turn(settles: false)
+    #expect(world.left.count == 20)
+  }
+
+  @Test func theThrottleOpensByTime() {
+    var world = World(providers: Self.providers(rate: 60))
+    world.add("A", "one.example", scores: (0..<10).map { Int64($0) })
+    _ = world.turn(now: 1_000_000)
+    #expect(world.left.count == 1)
+    let part = GroupPart(group: Group(set: "pool:p", domain: "one.example"), organisation: "A")
+    #expect(world.index.gates(of: part, now: 1_000_000).map(\.reason) == [.throttle])
+    #expect(world.turn(now: 1_000_400) == 0)
+    #expect(world.turn(now: 1_000_500) == 1)
+    #expect(world.index.gates(of: part, now: 1_000_500).first?.until == 1_002_000)
+  }
+
+  @Test func aShutIPGivesNothingAndItsNeighbourTakesOver() {
+    var world = World(ips: ["ip1", "ip2"])
+    world.index.setIP("ip1", isOpen: false)
+    world.add("A", "one.example", scores: [1, 2, 3])
+    while world.turn(settles: false) > 0 {}
+    #expect(world.left.count == 3)
+    #expect(world.out.keys.map(\.ip) == ["ip2"])
+    world.index.setIP("ip2", isOpen: false)
+    world.add("A", "one.example", scores: [4])
+    let part = GroupPart(group: Group(set: "pool:p", domain: "one.example"), organisation: "A")
+    #expect(world.index.gates(of: part, now: 0).map(\.reason) == [.noEligibleIP, .noEligibleIP])
+    #expect(world.turn() == 0)
+    world.index.setIP("ip1", isOpen: true)
+    #expect(world.turn() == 1)
+  }
+
+  @Test func anOrganisationsGateHoldsItAloneAndOpensAgain() {
+    var world = World()
+    world.add("A", "one.example", scores: [1, 2])
+    world.add("B", "one.example", scores: [3, 4])
+    world.index.shut(organisation: "A", Gate(scope: .organisation, key: "A", reason: .orgLimit, since: 0, until: 2_000_000))
+    while world.turn() > 0 {}
+    #expect(world.left.map(\.organisation) == ["B", "B"])
+    #expect(world.index.dueOrganisations(now: 2_000_000) == ["A"])
+    world.index.open(organisation: "A")
+    while world.turn() > 0 {}
+    #expect(world.left.count == 4)
+  }
+
+  /// Answers that are read in another order than they were made: the newer one stands.
+  @Test func anOlderAnswerDoesNotHideANewerHead() {
+    var world = World()
+    world.add("A", "one.example", scores: [1])
+    let part = GroupPart(group: Group(set: "pool:p", domain: "one.example"), organisation: "A")
+    world.sequence += 10
+    _ = world.index.update(QueueHead(part: part, count: 1, score: 5, sequence: world.sequence), now: 0)
+    _ = world.index.update(QueueHead(part: part, count: 0, score: 0, sequence: world.sequence - 1), now: 0)
+    world.queues[part] = [5]
+    #expect(world.turn() == 1)
+  }
+
+  /// No loop walks all groups: with 50,000 groups and 1,000,000 queued, at most 8 entries are visited per pick on average.
+  @Test func picksVisitFewEntries() {
+    var world = World(ips: ["ip1", "ip2", "ip3", "ip4"])
+    for domain in 0..<50_000 {
+      world.add("o\(domain % 100)", "d\(domain).example", scores: [Int64(domain)], key: domain % 2 == 0 ? "gmail" : nil, provider: domain % 2 == 0 ? .gmail : .other)
+    }
+    for (part, _) in world.queues { world.queues[part] = (0..<20).map { Int64($0) } }
+    for part in world.queues.keys { world.tell(part) }
+    #expect(world.index.messageCount == 1_000_000)
+    let before = world.index.visits
+    var picks = 0
+    for turn in 0..<3000 { picks += world.turn(now: 1_000_000 + Int64(turn)) }
+    let perPick = Double(world.index.visits - before) / Double(max(1, picks))
+    #expect(picks > 10_000)
+    #expect(perPick <= 8, "\(perPick) entries a pick")
+  }
+}
