@@ -114,7 +114,7 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: nio + [
-        "SMTPServer", "TLS", "MailModel", "Redis", "Observability",
+        "SMTPServer", "TLS", "MailModel", "Redis", "Observability", "CShims",
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Hummingbird", package: "hummingbird"),
       ], path: "Tests/TestSupport", swiftSettings: settings),

@@ -60,7 +60,7 @@ package final class MTAFixture: @unchecked Sendable {
   private let sink: SMTPSink
   private let options: Options
   private let client: HTTPClient
-  private var process: Process?
+  private var process: TestProcess?
 
   package static var binaries: String {
     ProcessInfo.processInfo.environment["OWLAT_BIN"] ?? FileManager.default.currentDirectoryPath + "/.build/release"
@@ -114,19 +114,10 @@ package final class MTAFixture: @unchecked Sendable {
   // MARK: life
 
   package func start() async throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: Self.binaries + "/supervisor")
-    process.arguments = ["run", "--config", config]
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in options.environment { environment[name] = value }
-    process.environment = environment
-    if !FileManager.default.fileExists(atPath: scratch.file("log")) { _ = try scratch.write("log", "") }
-    let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: scratch.file("log")))
-    handle.seekToEndOfFile()
-    process.standardOutput = handle
-    process.standardError = handle
-    try process.run()
-    self.process = process
+    process = try TestProcess(
+      Self.binaries + "/supervisor", ["run", "--config", config], environment: environment, output: scratch.file("log"))
     try await eventually("the API is up and all IPs are active") {
       guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else { return false }
       let health = try? await self.get("/health")
@@ -138,16 +129,14 @@ package final class MTAFixture: @unchecked Sendable {
   package func armFailPoint() { _ = FileManager.default.createFile(atPath: scratch.file("fail"), contents: nil) }
   package var isFailPointArmed: Bool { FileManager.default.fileExists(atPath: scratch.file("fail")) }
 
-  package var pid: Int32 { process?.processIdentifier ?? -1 }
+  package var pid: Int32 { process?.pid ?? -1 }
   package var isRunning: Bool { process?.isRunning ?? false }
 
   /// `kill -9`, without a word to anybody; waits until its workers are gone too.
   package func killSupervisor() async throws {
     let workers = try workerPIDs()
-    guard let process else { return }
-    kill(process.processIdentifier, SIGKILL)
-    process.waitUntilExit()
-    self.process = nil
+    process?.destroy()
+    process = nil
     try await eventually("workers end without their supervisor", within: .seconds(15)) {
       workers.values.allSatisfy { !Self.isAlive($0) }
     }
@@ -157,15 +146,15 @@ package final class MTAFixture: @unchecked Sendable {
   @discardableResult
   package func stop() async throws -> Int32 {
     guard let process else { return 0 }
-    process.terminate()
-    try await eventually("the supervisor ends", within: .seconds(45)) { !process.isRunning }
+    process.send(SIGTERM)
+    let code = try await process.waitUntilExit()
     self.process = nil
-    return process.terminationStatus
+    return code
   }
 
   package func tearDown() async {
     if process != nil { _ = try? await stop() }
-    if let process { kill(process.processIdentifier, SIGKILL) }
+    process?.destroy()
     if let text = try? String(contentsOfFile: scratch.file("s/redis/redis.pid"), encoding: .utf8), let pid = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)) {
       kill(pid, SIGKILL)
     }

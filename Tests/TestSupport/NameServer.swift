@@ -1,12 +1,11 @@
 internal import Foundation
-internal import Glibc
 
 /// A real authoritative name server (nsd) on loopback with the zones of one test.
 package final class NameServer: @unchecked Sendable {
   // Only one test holds it; `process` changes in start and stop.
   package let port: Int
   private let scratch: Scratch
-  private let process: Process
+  private let process: TestProcess
 
   /// - Parameter zones: zone → its records without SOA and NS, one a line.
   package init(zones: [String: [String]]) async throws {
@@ -42,11 +41,7 @@ package final class NameServer: @unchecked Sendable {
       config += "zone:\n  name: \"\(zone.key)\"\n  zonefile: \"z\(index).zone\"\n"
     }
     let path = try scratch.write("nsd.conf", config)
-    process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/sbin/nsd")
-    process.arguments = ["-d", "-c", path]
-    process.standardError = FileHandle.nullDevice
-    try process.run()
+    process = try TestProcess("/usr/sbin/nsd", ["-d", "-c", path])
     let zone = zones.keys.sorted().first ?? ""
     try await eventually("nsd answers for \(zone)") {
       try run("/usr/bin/dig", ["+short", "+time=1", "+tries=1", "@127.0.0.1", "-p", String(self.port), zone, "SOA"]).output
@@ -57,8 +52,7 @@ package final class NameServer: @unchecked Sendable {
   package var server: String { "127.0.0.1@\(port)" }
 
   package func stop() {
-    kill(process.processIdentifier, SIGTERM)
-    process.waitUntilExit()
+    process.destroy()
     scratch.remove()
   }
 }

@@ -1,12 +1,11 @@
 internal import Foundation
-internal import Glibc
 
 /// A real redis-server on a Unix socket, for one test.
 package final class RedisFixture: @unchecked Sendable {
   // Only one test holds it; `process` changes in start and stop.
   package let scratch: Scratch
   package let socket: String
-  private var process: Process?
+  private var process: TestProcess?
 
   package init() async throws {
     scratch = try Scratch()
@@ -17,22 +16,18 @@ package final class RedisFixture: @unchecked Sendable {
   package var url: String { "unix://" + socket }
 
   package func start() async throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/redis-server")
-    process.arguments = [
-      "--port", "0", "--unixsocket", socket, "--dir", scratch.path, "--save", "", "--appendonly", "yes", "--appendfsync",
-      "always", "--logfile", scratch.file("redis.log"),
-    ]
-    try process.run()
-    self.process = process
+    process = try TestProcess(
+      "/usr/bin/redis-server",
+      [
+        "--port", "0", "--unixsocket", socket, "--dir", scratch.path, "--save", "", "--appendonly", "yes", "--appendfsync",
+        "always", "--logfile", scratch.file("redis.log"),
+      ])
     try await eventually("redis answers") { (try? self.cli("PING")) == "PONG" }
   }
 
   package func kill() {
-    guard let process else { return }
-    Glibc.kill(process.processIdentifier, SIGKILL)
-    process.waitUntilExit()
-    self.process = nil
+    process?.destroy()
+    process = nil
   }
 
   package func stop() {

@@ -10,7 +10,7 @@ final class ReplyHandler: ChannelInboundHandler {
   private var parser = SMTPReplyParser()
   private var replies = CircularBuffer<SMTPReply>()
   private var fault: SMTPFault?
-  private var stage: SMTPStage = .connect
+  private var stage: SMTPStage = .greeting
   private var waiter: CheckedContinuation<Result<SMTPReply, SMTPFault>, Never>?
   private var tlsWaiter: CheckedContinuation<Result<String, SMTPFault>, Never>?
   private var tlsVersion: String?

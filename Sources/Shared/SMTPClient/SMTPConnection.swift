@@ -34,15 +34,13 @@ package final class SMTPConnection {
     SMTPConnection, SMTPOpenFailure
   > {
     let channel: any Channel
+    let replies: ReplyHandler
     do {
-      channel = try await connect(target, eventLoop)
+      (channel, replies) = try await connect(target, eventLoop)
     } catch {
       return .failure(SMTPOpenFailure(stage: .connect, fault: connectFault(error, target)))
     }
-    guard let handler = try? channel.pipeline.syncOperations.handler(type: ReplyHandler.self) else {
-      return .failure(SMTPOpenFailure(stage: .connect, fault: .closed(.connect)))
-    }
-    let connection = SMTPConnection(target: target, channel: channel, replies: handler)
+    let connection = SMTPConnection(target: target, channel: channel, replies: replies)
     if let failure = await connection.introduce(tls: context) {
       connection.quit()
       return .failure(failure)
@@ -50,17 +48,20 @@ package final class SMTPConnection {
     return .success(connection)
   }
 
-  private static func connect(_ target: SMTPTarget, _ eventLoop: any EventLoop) async throws -> any Channel {
+  private static func connect(_ target: SMTPTarget, _ eventLoop: any EventLoop) async throws -> (any Channel, ReplyHandler) {
     // IP_BIND_ADDRESS_NO_PORT: the kernel picks the port at connect, so one source can hold more than 28,000 sessions.
     let noPort = ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: 24))
     let source = try SocketAddress(ipAddress: target.sourceIP, port: 0)
     let remote = try SocketAddress(ipAddress: target.address, port: target.port)
+    let made = NIOLoopBoundBox<ReplyHandler?>(nil, eventLoop: eventLoop)
     var bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(target.timeouts.connect)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(ReplyHandler(eventLoop: channel.eventLoop))
+          let handler = ReplyHandler(eventLoop: channel.eventLoop)
+          made.value = handler
+          try channel.pipeline.syncOperations.addHandler(handler)
         }
       }
     if case .v4 = source { bootstrap = bootstrap.channelOption(noPort, value: 1) }
@@ -71,7 +72,8 @@ package final class SMTPConnection {
       channel.close(promise: nil)
       throw SMTPFault.sourceUnavailable(target.sourceIP)
     }
-    return channel
+    guard let replies = made.value else { throw SMTPFault.closed(.connect) }
+    return (channel, replies)
   }
 
   private static func connectFault(_ error: any Error, _ target: SMTPTarget) -> SMTPFault {
