@@ -131,8 +131,13 @@ actor WorkLoop {
   }
 
   private func recoverUnread() async {
-    guard let entries = try? await store.unsettledWork(ip: sourceIP) else { return }
-    for entry in entries { take(entry) }
+    while !isEnding {
+      if let entries = try? await store.unsettledWork(ip: sourceIP) {
+        for entry in entries { take(entry) }
+        return
+      }
+      try? await Task.sleep(for: .milliseconds(100))
+    }
   }
 
   private func take(_ entry: WorkEntry) {

@@ -143,7 +143,9 @@ import Testing
     kill(pid, SIGCONT)
     try await eventually("Redis is back", within: .seconds(20)) { try await rig.mta.get("/health").body.contains("\"redis\":\"connected\"") }
     try await rig.mta.send("after", to: "u@\(Zones.domain(0))")
-    try await eventually("mail flows again") { rig.mta.receiver.messageIDs("sent").contains("after") }
+    do {
+      try await eventually("mail flows again") { rig.mta.receiver.messageIDs("sent").contains("after") }
+    } catch { Issue.record("\(error)\n\(rig.mta.describe("after"))") }
     #expect(try await rig.mta.get("/send/receipt/during").body == "{\"state\":\"absent\"}")
     #expect(!rig.dots.all.contains("during"))
     await rig.end()

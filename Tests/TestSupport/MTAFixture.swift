@@ -59,7 +59,18 @@ package final class MTAFixture: @unchecked Sendable {
   package let sinkPort: Int
   private let sink: SMTPSink
   private let options: Options
-  private let client: HTTPClient
+  /// A client for each start, because one that saw connections fail holds back. None is ever let go: a test that throws must
+  /// not end the others by a client that was not shut down.
+  private static let clients = Mutex<[HTTPClient]>([])
+  private var client = MTAFixture.makeClient()
+
+  private static func makeClient() -> HTTPClient {
+    var configuration = HTTPClient.Configuration()
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 256
+    let client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration)
+    clients.withLock { $0.append(client) }
+    return client
+  }
   private var process: TestProcess?
 
   package static var binaries: String {
@@ -80,11 +91,11 @@ package final class MTAFixture: @unchecked Sendable {
       host: "127.0.0.1", port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
       script: options.script, take: { log.take($0) })
     sinkPort = sink.port
-    var configuration = HTTPClient.Configuration()
-    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 256
-    client = HTTPClient(eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: configuration)
     try writeConfig()
   }
+
+  /// What a test that threw left behind.
+  deinit { destroy() }
 
   package var config: String { scratch.file("config.yaml") }
 
@@ -114,15 +125,17 @@ package final class MTAFixture: @unchecked Sendable {
   // MARK: life
 
   package func start() async throws {
+    client = Self.makeClient()
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in options.environment { environment[name] = value }
     process = try TestProcess(
       Self.binaries + "/supervisor", ["run", "--config", config], environment: environment, output: scratch.file("log"))
-    try await eventually("the API is up and all IPs are active") {
-      guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else { return false }
-      let health = try? await self.get("/health")
-      return health?.body.contains("\"redis\":\"connected\"") ?? false
-    }
+    do {
+      try await eventually("the API is up and all IPs are active") {
+        guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else { return false }
+        return try self.command("status", "--json").output.contains("\"redis\":\"connected\"")
+      }
+    } catch { throw TimedOut(description: "\(error)\n\(describe("-"))") }
   }
 
   /// The next pass of the named place kills its process.
@@ -154,13 +167,18 @@ package final class MTAFixture: @unchecked Sendable {
 
   package func tearDown() async {
     if process != nil { _ = try? await stop() }
+    await sink.stop()
+    destroy()
+  }
+
+  private func destroy() {
+    let workers = process == nil ? [:] : (try? workerPIDs()) ?? [:]
     process?.destroy()
+    for pid in workers.values { kill(pid, SIGKILL) }
     if let text = try? String(contentsOfFile: scratch.file("s/redis/redis.pid"), encoding: .utf8), let pid = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)) {
       kill(pid, SIGKILL)
     }
     receiver.stop()
-    await sink.stop()
-    try? await client.shutdown()
     scratch.remove()
   }
 
@@ -191,6 +209,14 @@ package final class MTAFixture: @unchecked Sendable {
   }
 
   package func logText() -> String { (try? String(contentsOfFile: scratch.file("log"), encoding: .utf8)) ?? "" }
+
+  /// What an operator would look at first; for the message of a failure.
+  package func describe(_ id: String) -> String {
+    let views = [["status"], ["ip", "list"], ["queue", "list"], ["queue", "explain", id]].map { words in
+      (try? run(Self.binaries + "/supervisor", words + ["--config", config])).map { $0.output + $0.errors } ?? ""
+    }
+    return views.joined(separator: "\n") + logText().suffix(2000)
+  }
 
   // MARK: talking to it
 

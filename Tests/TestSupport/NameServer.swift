@@ -51,6 +51,8 @@ package final class NameServer: @unchecked Sendable {
 
   package var server: String { "127.0.0.1@\(port)" }
 
+  deinit { stop() }
+
   package func stop() {
     process.destroy()
     scratch.remove()

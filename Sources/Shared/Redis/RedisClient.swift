@@ -51,9 +51,10 @@ package final class RedisClient: Sendable {
     -> RESPValue
   {
     let promise = channel.eventLoop.makePromise(of: RESPValue.self)
-    channel.writeAndFlush(
-      RESPHandler.Request(command: command, promise: promise, timeLimit: timeLimit),
-      promise: nil)
+    // A channel that closed meanwhile has no handler left that would keep the promise.
+    channel.writeAndFlush(RESPHandler.Request(command: command, promise: promise, timeLimit: timeLimit)).whenFailure { _ in
+      promise.fail(RedisError.lost)
+    }
     let value = try await promise.futureResult.get()
     if case .error(let text) = value { throw RedisError.refused(text) }
     return value
