@@ -39,6 +39,9 @@ actor WorkLoop {
   private var lanes: [String: WorkLane] = [:]
   /// Entry ids that are waiting, under way or not yet settled.
   private var inHand: Set<String> = []
+  /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
+  private var settled = RecentEntries(capacity: 16_384)
+  private var isReaderNew = true
   private var eightBit: Set<String> = []
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
@@ -99,7 +102,7 @@ actor WorkLoop {
       Task { await self?.drain(deadline: .now() + .seconds(30)) }
     }
     let connection = Task { await client.run { session, sender in try await self.meet(session, sender) } }
-    let reconnection = Task { await reader.run { _, _ in await self.readerIsBack() } }
+    let reconnection = Task { await reader.run() }
     let reading = Task { await self.readEntries() }
     control?.send(.ready)
     let heart = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
@@ -117,31 +120,31 @@ actor WorkLoop {
   private func readEntries() async {
     while !isEnding {
       do {
-        let entries = try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000)
-        for entry in entries { take(entry) }
+        if isReaderNew {
+          isReaderNew = false
+          try await readSwallowed()
+        }
+        for entry in try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000) { take(entry) }
       } catch {
-        try? await Task.sleep(for: .milliseconds(100))
+        isReaderNew = true
+        try? await Task.sleep(for: .milliseconds(50))
       }
     }
   }
 
   /// What Redis gave us on a connection that broke before we heard of it.
-  private func readerIsBack() async {
-    eventLoop.scheduleTask(in: .milliseconds(50)) { self.assumeIsolated { loop in _ = Task { await loop.recoverUnread() } } }
-  }
-
-  private func recoverUnread() async {
-    while !isEnding {
-      if let entries = try? await store.unsettledWork(ip: sourceIP) {
-        for entry in entries { take(entry) }
-        return
-      }
-      try? await Task.sleep(for: .milliseconds(100))
+  private func readSwallowed() async throws {
+    var after = "0"
+    while true {
+      let entries = try await readStore.readUnsettled(ip: sourceIP, after: after, limit: 64)
+      for entry in entries { take(entry) }
+      guard let last = entries.last else { return }
+      after = last.entryID
     }
   }
 
   private func take(_ entry: WorkEntry) {
-    guard inHand.insert(entry.entryID).inserted else { return }
+    guard !settled.contains(entry.entryID), inHand.insert(entry.entryID).inserted else { return }
     guard !isEnding else { return giveBack(entry) }
     guard let route = try? Route(decoding: entry.route) else {
       var result = AttemptResult(kind: .unrenderable, sourceIP: sourceIP, at: now())
@@ -271,7 +274,10 @@ actor WorkLoop {
       do {
         try await store.settle(ip: sourceIP, host: settings.host, journalPosition: journal.position, batch)
         FailPoint.workerAfterSettle.pass()
-        for settlement in batch { inHand.remove(settlement.entryID) }
+        for settlement in batch {
+          inHand.remove(settlement.entryID)
+          settled.insert(settlement.entryID)
+        }
         settler.end(batch, isDone: true)
       } catch {
         settler.end(batch, isDone: false)

@@ -124,10 +124,11 @@ import Testing
     #expect(policy.delay(deferrals: 0, statedWait: nil, mailboxFull: false, random: 1) == 34_500)
   }
 
-  @Test(arguments: [
-    ("4.7.1 try again in 300 seconds", 300_000), ("please retry in 5 minutes", 300_000), ("wait 1 hour", 3_600_000),
-    ("4.2.1 busy", nil), ("450 messages", nil),
-  ] as [(String, Int64?)])
+  @Test(
+    arguments: [
+      ("4.7.1 try again in 300 seconds", 300_000), ("please retry in 5 minutes", 300_000), ("wait 1 hour", 3_600_000),
+      ("4.2.1 busy", nil), ("450 messages", nil),
+    ] as [(String, Int64?)])
   func statedWaits(text: String, wait: Int64?) {
     #expect(ReplyClassifier.statedWait(SMTPReply(code: 451, lines: [text])) == wait)
   }
@@ -136,8 +137,10 @@ import Testing
     ("4.7.28 unusual rate", MailboxProvider.gmail, "gmail_rate_limited"), ("4.7.23 ptr", .gmail, "gmail_ip_identity"),
     ("4.7.29 tls", .gmail, "gmail_tls_required"), ("4.7.0 [TSS04] deferred", .yahoo, "yahoo_tss04"),
     ("[TS03] deferred", .yahoo, "yahoo_ts03"), ("4.3.2 busy", .microsoft, "microsoft_resource_throttle"),
-    ("4.2.2 quota", .other, "mailbox_full"), ("4.7.1 Greylisted", .other, "greylisted"), ("4.7.0 too many connections", .other, "rate_limited"),
-    ("blocked using zen.example", .other, "content_rejected"), ("no PTR record", .other, "policy_rejected"), ("4.4.1 hm", .other, "unknown"),
+    ("4.2.2 quota", .other, "mailbox_full"), ("4.7.1 Greylisted", .other, "greylisted"),
+    ("4.7.0 too many connections", .other, "rate_limited"),
+    ("blocked using zen.example", .other, "content_rejected"), ("no PTR record", .other, "policy_rejected"),
+    ("4.4.1 hm", .other, "unknown"),
   ])
   func categories(text: String, provider: MailboxProvider, category: String) {
     #expect(ReplyClassifier.category(SMTPReply(code: 451, lines: [text]), provider: provider).rawValue == category)

@@ -18,7 +18,10 @@ import Testing
     try await mta.start()
     let record = try await mta.registerDKIM("sender.example")
     let messages = (0..<2000).map { index in
-      (id: "m-\(index)", to: "u\(index)@\(Zones.domain(index % 20))", org: "org\(index % 3)", pool: index % 3 == 0 ? "transactional" : "campaign")
+      (
+        id: "m-\(index)", to: "u\(index)@\(Zones.domain(index % 20))", org: "org\(index % 3)",
+        pool: index % 3 == 0 ? "transactional" : "campaign"
+      )
     }
     try await mta.sendAll(messages)
     try await eventually("2,000 webhooks", within: .seconds(60)) { mta.receiver.messageIDs("sent").count >= 2000 }
@@ -92,7 +95,10 @@ import Testing
     #expect(mta.receiver.messageIDs("bounced").sorted() == ["dead", "gone", "null", "policy", "unknown"])
     let full = mta.receiver.all.first { $0.event == "deferred" && $0.messageID == "full" }?.fields
     #expect(full?["smtpCode"] == "452" && full?["enhancedCode"] == "4.2.2" && full?["category"] == "mailbox_full")
-    #expect(mta.receiver.all.filter { $0.event == "smtp.classified" }.map { $0.fields["smtpCategory"] ?? "" }.sorted() == ["greylisted", "mailbox_full"])
+    #expect(
+      mta.receiver.all.filter { $0.event == "smtp.classified" }.map { $0.fields["smtpCategory"] ?? "" }.sorted() == [
+        "greylisted", "mailbox_full",
+      ])
     let unknown = mta.receiver.all.first { $0.messageID == "unknown" }?.fields["message"]
     #expect(unknown == "550 5.1.1 no such 5.1.1 user here")
 
@@ -104,7 +110,9 @@ import Testing
     try await eventually("suppression is told") { mta.receiver.all.contains { $0.messageID == "unknown-again" } }
     let again = mta.receiver.all.first { $0.messageID == "unknown-again" }?.fields
     #expect(again?["event"] == "failed" && again?["errorCode"] == "RECIPIENT_SUPPRESSED")
-    try await eventually("others are tried") { mta.receiver.messageIDs("bounced").filter { ["policy-again", "unknown-other"].contains($0) }.count == 2 }
+    try await eventually("others are tried") {
+      mta.receiver.messageIDs("bounced").filter { ["policy-again", "unknown-other"].contains($0) }.count == 2
+    }
     #expect(tried.value["unknown@d0.test-zone.example"] == (before ?? 0) + 1)
 
     let explained = try await mta.get("/v1/messages/full/explain").json
@@ -186,12 +194,14 @@ import Testing
     defer { dns.stop() }
     var options = MTAFixture.Options()
     options.dns = dns
-    options.providers = "yahoo: {mx: [provider-zone.example], defaultRate: 12000, ceiling: 12000, maxConnections: 5, maxDeliveriesPerConnection: 10000}"
+    options.providers =
+      "yahoo: {mx: [provider-zone.example], defaultRate: 12000, ceiling: 12000, maxConnections: 5, maxDeliveriesPerConnection: 10000}"
     options.webhooks = false
     let mta = try await MTAFixture(options)
     try await mta.start()
     try await mta.registerDKIM("sender.example")
-    try await mta.sendAll((0..<10_000).map { (id: "A-\($0)", to: "u\($0)@\(Zones.domain($0 % 200))", org: "A", pool: "transactional") }, parallel: 64)
+    try await mta.sendAll(
+      (0..<10_000).map { (id: "A-\($0)", to: "u\($0)@\(Zones.domain($0 % 200))", org: "A", pool: "transactional") }, parallel: 64)
     let queued = (try? JSONSerialization.jsonObject(with: Data(mta.command("status", "--json").output.utf8))) as? [String: Any]
     try #require((queued?["queued"] as? Int ?? 0) > 2000, "A must still be waiting when B comes")
     let before = mta.log.count

@@ -7,8 +7,7 @@ struct Exactness {
   /// Ids in the order of their acceptance.
   let accepted: [String]
   let receiver: WebhookReceiver
-  /// Ids whose final dot the sink saw, as often as it saw it.
-  let dots: [String]
+  let dots: DotLog
 
   var ended: Set<String> { Set(["sent", "uncertain", "bounced", "failed"].flatMap(receiver.messageIDs)) }
 
@@ -27,7 +26,7 @@ struct Exactness {
     var times: [String: Int] = [:]
     for id in sink { times[id, default: 0] += 1 }
     let twice = times.filter { $0.value > 1 }.keys.sorted()
-    #expect(twice.isEmpty, "delivered twice: \(twice.prefix(5))", sourceLocation: sourceLocation)
+    #expect(twice.isEmpty, "delivered twice: \(twice.prefix(5)), \(dots.describe(twice.first ?? ""))", sourceLocation: sourceLocation)
     let sent = Set(receiver.messageIDs("sent"))
     let uncertain = Set(receiver.messageIDs("uncertain"))
     #expect(sent.isDisjoint(with: uncertain), sourceLocation: sourceLocation)
@@ -39,10 +38,16 @@ struct Exactness {
 
 /// Remembers every final dot before it answers.
 final class DotLog: Sendable {
-  private let ids = Locked<[String]>([])
+  private let messages = Locked<[SinkMessage]>([])
 
-  var all: [String] { ids.value }
-  func note(_ id: String) { ids.change { $0.append(id) } }
+  var all: [String] { messages.value.map(\.messageID) }
+  func note(_ message: SinkMessage) { messages.change { $0.append(message) } }
+
+  /// Where and when a message was seen, for the text of a failure.
+  func describe(_ id: String) -> String {
+    messages.value.filter { $0.messageID == id }.map { "\($0.peer) \($0.returnPath) at \($0.receivedAt) session \($0.session)" }
+      .joined(separator: "; ")
+  }
 }
 
 import Synchronization

@@ -22,7 +22,7 @@ import Testing
       options.extra = "retry: { delays: [500ms, 1s], jitter: 0 }\n"
       options.script = { moment in
         guard case .message(let message) = moment else { return nil }
-        dots.note(message.messageID)
+        dots.note(message)
         return .reply("250 2.0.0 ok", after: .milliseconds(replyAfter))
       }
       mta = try await MTAFixture(options, failPoint: failPoint)
@@ -37,7 +37,7 @@ import Testing
       (0..<count).map { (id: "\(prefix)\($0)", to: "u\($0)@\(Zones.domain($0 % 5))", org: "o", pool: "transactional") }
     }
 
-    func exactness(_ ids: [String]) -> Exactness { Exactness(accepted: ids, receiver: mta.receiver, dots: dots.all) }
+    func exactness(_ ids: [String]) -> Exactness { Exactness(accepted: ids, receiver: mta.receiver, dots: dots) }
   }
 
   @Test(arguments: [
@@ -141,7 +141,9 @@ import Testing
     #expect([409, 503].contains(answer.status))
     #expect(answer.headers["retry-after"].flatMap { Int($0) } != nil)
     kill(pid, SIGCONT)
-    try await eventually("Redis is back", within: .seconds(20)) { try await rig.mta.get("/health").body.contains("\"redis\":\"connected\"") }
+    try await eventually("Redis is back", within: .seconds(20)) {
+      try await rig.mta.get("/health").body.contains("\"redis\":\"connected\"")
+    }
     try await rig.mta.send("after", to: "u@\(Zones.domain(0))")
     do {
       try await eventually("mail flows again") { rig.mta.receiver.messageIDs("sent").contains("after") }

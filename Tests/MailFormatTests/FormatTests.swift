@@ -12,7 +12,9 @@ import Testing
   @Test(arguments: ["!!", "Zg=", "Zg", "Z", "Zg==Zg==", "Zm9v="])
   func base64IsStrict(text: String) { #expect(Base64.decode(text) == nil) }
 
-  @Test(arguments: [("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foob", "mzxw6yq"), ("fooba", "mzxw6ytb"), ("foobar", "mzxw6ytboi")])
+  @Test(arguments: [
+    ("", ""), ("f", "my"), ("fo", "mzxq"), ("foo", "mzxw6"), ("foob", "mzxw6yq"), ("fooba", "mzxw6ytb"), ("foobar", "mzxw6ytboi"),
+  ])
   func base32VectorsOfRFC4648(plain: String, encoded: String) {
     #expect(Base32.encode(Array(plain.utf8)) == encoded)
     #expect(Base32.decode(encoded.uppercased()) == Array(plain.utf8))
@@ -37,7 +39,11 @@ import Testing
     #expect(throws: Compression.Failure.self) { try Compression.decompress([1, 2, 3], limit: 1 << 20) }
   }
 
-  @Test(arguments: [(0, "Thu, 1 Jan 1970 00:00:00 +0000"), (1_795_521_685_000, "Tue, 24 Nov 2026 12:01:25 +0000"), (951_782_400_000, "Tue, 29 Feb 2000 00:00:00 +0000")] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (0, "Thu, 1 Jan 1970 00:00:00 +0000"), (1_795_521_685_000, "Tue, 24 Nov 2026 12:01:25 +0000"),
+      (951_782_400_000, "Tue, 29 Feb 2000 00:00:00 +0000"),
+    ] as [(Int64, String)])
   func dates(ms: Int64, text: String) { #expect(RFC5322Date.string(ms) == text) }
 
   @Test func textOfHTML() {
@@ -66,7 +72,9 @@ import Testing
     }
     let other = VERPSigner(key: "0123456789abcdef0123456789abcdeX", installation: "mta")
     let neighbour = VERPSigner(key: "0123456789abcdef0123456789abcdef", installation: "other")
-    for stranger in [other, neighbour] { #expect(signer.verify(localPart: "bounce+" + stranger.token(MessageNumber(7)), now: 0) == .forged) }
+    for stranger in [other, neighbour] {
+      #expect(signer.verify(localPart: "bounce+" + stranger.token(MessageNumber(7)), now: 0) == .forged)
+    }
     #expect(signer.verify(localPart: "postmaster", now: 0) == .notVERP)
   }
 
@@ -91,11 +99,14 @@ import Testing
   }
 
   @Test func everyLineKeepsItsLimitAndNoHeaderIsInjected() throws {
-    var content = MessageContent(authorName: "Jörg \"X\" <y>", authorAddress: "j@a.example", subject: String(repeating: "Ünïcødé wörds ", count: 60))
+    var content = MessageContent(
+      authorName: "Jörg \"X\" <y>", authorAddress: "j@a.example", subject: String(repeating: "Ünïcødé wörds ", count: 60))
     content.text = String(repeating: "x", count: 5000) + "\n.\n" + "From here"
     content.html = "<p>\u{1F600}</p>"
     content.headers = [HeaderField(name: "X-Long", value: String(repeating: "word ", count: 190)), HeaderField(name: "Bcc", value: "x@y")]
-    content.attachments = [.init(filename: "ä\"b.pdf", contentType: "application/pdf", content: Array(0...255), contentID: nil, isInline: false)]
+    content.attachments = [
+      .init(filename: "ä\"b.pdf", contentType: "application/pdf", content: Array(0...255), contentID: nil, isInline: false)
+    ]
     let message = try MessageRenderer.render(record(), content)
     let octets = message.octets
     #expect(octets.allSatisfy { $0 < 0x80 })
@@ -114,9 +125,14 @@ import Testing
     content.text = "body"
     let message = try MessageRenderer.render(record(), content)
     let field = String(decoding: try DKIMSigner.signature(of: message, with: key, now: 1_795_521_685_000), as: UTF8.self)
-    for part in ["v=1", "a=rsa-sha256", "c=relaxed/relaxed", "d=a.example", "s=s1", "t=1795521685", "bh=", "b="] { #expect(field.contains(part)) }
-    let names = field.replacing("\r\n\t", with: "").replacing(" ", with: "").components(after: "h=").split(separator: ":").map { $0.lowercased() }
-    #expect(names.filter { $0 == "from" }.count == 2 && names.filter { $0 == "subject" }.count == 2 && names.filter { $0 == "to" }.count == 2)
+    for part in ["v=1", "a=rsa-sha256", "c=relaxed/relaxed", "d=a.example", "s=s1", "t=1795521685", "bh=", "b="] {
+      #expect(field.contains(part))
+    }
+    let names = field.replacing("\r\n\t", with: "").replacing(" ", with: "").components(after: "h=").split(separator: ":").map {
+      $0.lowercased()
+    }
+    #expect(
+      names.filter { $0 == "from" }.count == 2 && names.filter { $0 == "subject" }.count == 2 && names.filter { $0 == "to" }.count == 2)
     #expect(key.dnsRecord.hasPrefix("v=DKIM1; k=rsa; p=MII"))
     #expect(throws: RenderError.self) { try DKIMKey(domain: "a", selector: "s", pem: "nonsense") }
   }

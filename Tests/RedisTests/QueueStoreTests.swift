@@ -33,7 +33,10 @@ import Testing
       redis.stop()
     }
 
-    func item(_ number: UInt64, id: String? = nil, org: String = "o", domain: String = "b.example", score: Int64 = 5, due: Int64? = nil, hash: String = "h", expires: Int64 = 9_000_000, address: String = "u@b.example") -> AcceptItem {
+    func item(
+      _ number: UInt64, id: String? = nil, org: String = "o", domain: String = "b.example", score: Int64 = 5, due: Int64? = nil,
+      hash: String = "h", expires: Int64 = 9_000_000, address: String = "u@b.example"
+    ) -> AcceptItem {
       AcceptItem(
         number: MessageNumber(number),
         record: MessageRecord(
@@ -43,9 +46,13 @@ import Testing
         receiptUntil: SystemClock.now() + 60_000, address: address)
     }
 
-    func accept(_ items: [AcceptItem], contents: [String: [UInt8]] = ["h": [1, 2, 3]], nonce: String = "n", deadline: Int64 = .max / 2, max: Int = 1000) async throws -> [AcceptAnswer] {
+    func accept(
+      _ items: [AcceptItem], contents: [String: [UInt8]] = ["h": [1, 2, 3]], nonce: String = "n", deadline: Int64 = .max / 2,
+      max: Int = 1000
+    ) async throws -> [AcceptAnswer] {
       try await store.accept(
-        host: "host", now: SystemClock.now(), deadline: deadline, nonce: nonce, maxMessages: max, suppressedOutcome: [7], contents: contents, items: items
+        host: "host", now: SystemClock.now(), deadline: deadline, nonce: nonce, maxMessages: max, suppressedOutcome: [7],
+        contents: contents, items: items
       ).answers
     }
 
@@ -56,7 +63,11 @@ import Testing
     func dispatch(_ count: Int, counters: [SharedCounter] = []) async throws -> (answers: [PickAnswer], heads: [QueueHead]) {
       try await store.dispatch(
         host: "host", now: now, suppressedOutcome: [7],
-        picks: [Pick(part: part(), count: count, sourceIP: "ip1", lane: "ip1/x", route: [4], firstAt: 100, step: 10, nextPermitAt: 500, counters: counters)])
+        picks: [
+          Pick(
+            part: part(), count: count, sourceIP: "ip1", lane: "ip1/x", route: [4], firstAt: 100, step: 10, nextPermitAt: 500,
+            counters: counters)
+        ])
     }
 
     func outcomes() async throws -> [StoredOutcome] {
@@ -159,7 +170,9 @@ import Testing
     #expect(answers[0].numbers.count == 2 && answers[0].stoppedBy == 1)
     #expect(try await world.dispatch(5, counters: counters).answers[0] == PickAnswer(numbers: [], stoppedBy: 1))
     let work = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
-    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [1]) })
+    try await world.store.settle(
+      ip: "ip1", host: "host", journalPosition: nil,
+      work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [1]) })
     for outcome in try await world.outcomes() { _ = try await world.effect(outcome, .queue(addingCrashMarks: 1)) }
     #expect(try world.redis.cli("GET", "{mta}:n:b") == "0")
     let (again, _) = try await world.dispatch(5, counters: counters)
@@ -217,7 +230,9 @@ import Testing
     let work = try await world.store.readWork(ip: "ip1", limit: 10, block: 1)
     #expect(try await world.store.expire(host: "host", now: 100, limit: 10, outcome: [3]).count == 2)
     #expect(try await world.outcomes().map(\.number) == [MessageNumber(2)])
-    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])])
+    try await world.store.settle(
+      ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])]
+    )
     for outcome in try await world.outcomes() {
       _ = try await world.effect(outcome, outcome.number == MessageNumber(1) ? .keep(until: 400) : .final)
     }
@@ -252,7 +267,9 @@ import Testing
     await #expect(throws: RedisError.self) { try await world.accept([world.item(2)]) }
     #expect(try await world.dispatch(1).answers[0].numbers.count == 1)
     let work = try await world.store.readWork(ip: "ip1", limit: 1, block: 1)
-    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])])
+    try await world.store.settle(
+      ip: "ip1", host: "host", journalPosition: nil, [Settlement(entryID: work[0].entryID, number: work[0].number, serial: 1, outcome: [1])]
+    )
     _ = try await world.effect(world.outcomes()[0], .final)
     #expect(try await world.store.liveCount() == 0)
   }

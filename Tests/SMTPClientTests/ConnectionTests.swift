@@ -23,8 +23,10 @@ import Testing
     }
 
     func run(
-      script: @escaping SinkScript = { _ in nil }, extensions: [String]? = nil, tls: TLSContext? = nil, demand: Route.TLSDemand = .opportunistic,
-      source: String = "127.0.0.31", messages: Int = 1, recipient: String = "u@b.example", octets: [UInt8] = Array("Subject: x\r\n\r\nhi\r\n.\r\n".utf8),
+      script: @escaping SinkScript = { _ in nil }, extensions: [String]? = nil, tls: TLSContext? = nil,
+      demand: Route.TLSDemand = .opportunistic,
+      source: String = "127.0.0.31", messages: Int = 1, recipient: String = "u@b.example",
+      octets: [UInt8] = Array("Subject: x\r\n\r\nhi\r\n.\r\n".utf8),
       dotFails: Bool = false
     ) async throws -> Result {
       let log = SinkLog()
@@ -38,7 +40,8 @@ import Testing
       timeouts.command = .milliseconds(700)
       timeouts.data = .milliseconds(900)
       let target = SMTPTarget(
-        hostName: "mx.b.example", address: "127.0.0.1", port: sink.port, sourceIP: source, ehloName: "me.example", tls: demand, timeouts: timeouts)
+        hostName: "mx.b.example", address: "127.0.0.1", port: sink.port, sourceIP: source, ehloName: "me.example", tls: demand,
+        timeouts: timeouts)
       var result = Result(opened: "")
       switch await SMTPConnection.open(target, tls: try TLSContext.client(), on: eventLoop) {
       case .failure(let failure): result.opened = "\(failure.stage.rawValue): \(failure.text)"
@@ -80,8 +83,14 @@ import Testing
     ("greeting 421", { if case .connect = $0 { .reply("421 busy") } else { nil } }, "greeting: 421 busy", ""),
     ("silent", { if case .connect = $0 { SinkAction(.hang) } else { nil } }, "greeting: timed out at greeting", ""),
     ("closes", { if case .connect = $0 { SinkAction(.close) } else { nil } }, "greeting: connection closed at greeting", ""),
-    ("garbage", { if case .connect = $0 { SinkAction(.raw("SSH-2.0-x\r\n")) } else { nil } }, "greeting: protocol violation at greeting: malformed reply: SSH-2.0-x", ""),
-    ("endless", { if case .connect = $0 { SinkAction(.raw(String(repeating: "x", count: 200_000))) } else { nil } }, "greeting: protocol violation at greeting: the reply is too long", ""),
+    (
+      "garbage", { if case .connect = $0 { SinkAction(.raw("SSH-2.0-x\r\n")) } else { nil } },
+      "greeting: protocol violation at greeting: malformed reply: SSH-2.0-x", ""
+    ),
+    (
+      "endless", { if case .connect = $0 { SinkAction(.raw(String(repeating: "x", count: 200_000))) } else { nil } },
+      "greeting: protocol violation at greeting: the reply is too long", ""
+    ),
     ("EHLO 550", { if case .ehlo = $0 { .reply("550 no") } else { nil } }, "ehlo: 550 no", ""),
     ("MAIL 451", { if case .mail = $0 { .reply("451 4.7.1 later") } else { nil } }, "ok", "mail 451"),
     ("RCPT 550", { if case .rcpt = $0 { .reply("550 5.1.1 no") } else { nil } }, "ok", "rcpt 550"),
@@ -91,7 +100,10 @@ import Testing
     ("dot 550", { if case .message = $0 { .reply("550 5.7.1 spam") } else { nil } }, "ok", "dot 550"),
     ("closes after the dot", { if case .message = $0 { SinkAction(.close) } else { nil } }, "ok", "uncertain connection closed at dot"),
     ("hangs after the dot", { if case .message = $0 { SinkAction(.hang) } else { nil } }, "ok", "uncertain timed out at dot"),
-    ("garbage after the dot", { if case .message = $0 { SinkAction(.raw("what?\r\n")) } else { nil } }, "ok", "uncertain protocol violation at dot: malformed reply: what?"),
+    (
+      "garbage after the dot", { if case .message = $0 { SinkAction(.raw("what?\r\n")) } else { nil } }, "ok",
+      "uncertain protocol violation at dot: malformed reply: what?"
+    ),
   ]
 
   @Test(arguments: misbehaviours.indices) func peersThatMisbehave(index: Int) async throws {
@@ -149,7 +161,10 @@ import Testing
     defer { scratch.remove() }
     let made = try run(
       "/usr/bin/openssl",
-      ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.b.example", "-keyout", scratch.file("k"), "-out", scratch.file("c")])
+      [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.b.example", "-keyout", scratch.file("k"), "-out",
+        scratch.file("c"),
+      ])
     #expect(made.code == 0)
     let server = try TLSContext.server(certificateFile: scratch.file("c"), keyFile: scratch.file("k"))
     let secured = try await Rig().run(tls: server, messages: 2)

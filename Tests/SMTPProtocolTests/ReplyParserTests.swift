@@ -30,7 +30,9 @@ import Testing
   @Test func limitsHold() {
     #expect(throws: SMTPProtocolError.tooLong) { try parse("250 " + String(repeating: "x", count: 5000) + "\r\n") }
     #expect(throws: SMTPProtocolError.tooLong) { try parse(String(repeating: "250-x\r\n", count: 101)) }
-    #expect(throws: SMTPProtocolError.tooLong) { try parse(String(repeating: "250-" + String(repeating: "y", count: 1000) + "\r\n", count: 70)) }
+    #expect(throws: SMTPProtocolError.tooLong) {
+      try parse(String(repeating: "250-" + String(repeating: "y", count: 1000) + "\r\n", count: 70))
+    }
     #expect(throws: SMTPProtocolError.tooLong) { try parse(String(repeating: "z", count: 100_000)) }
   }
 
@@ -38,13 +40,16 @@ import Testing
     #expect(try parse("550 a\u{1B}[2Jb\u{0}\r\n")[0].lines == ["a?[2Jb?"])
   }
 
-  @Test(arguments: [("5.1.1 x", 550, true), ("4.1.1 x", 550, false), ("5.1.1000 x", 550, false), ("5.1 x", 550, false), ("2.0.0", 250, true)])
+  @Test(arguments: [
+    ("5.1.1 x", 550, true), ("4.1.1 x", 550, false), ("5.1.1000 x", 550, false), ("5.1 x", 550, false), ("2.0.0", 250, true),
+  ])
   func enhancedCodesMustFitTheirReply(text: String, code: Int, fits: Bool) {
     #expect((SMTPReply(code: code, lines: [text]).enhanced != nil) == fits)
   }
 
   @Test(arguments: [
-    ("a\r\nb\r\n", "a\r\nb\r\n.\r\n"), (".a\r\n", "..a\r\n.\r\n"), ("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n.\r\n"), ("a", "a\r\n.\r\n"), ("", "\r\n.\r\n"),
+    ("a\r\nb\r\n", "a\r\nb\r\n.\r\n"), (".a\r\n", "..a\r\n.\r\n"), ("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n.\r\n"), ("a", "a\r\n.\r\n"),
+    ("", "\r\n.\r\n"),
   ])
   func dotsAreStuffed(message: String, octets: String) {
     #expect(String(decoding: DotStuffing.stuff(Array(message.utf8)), as: UTF8.self) == octets)

@@ -132,7 +132,9 @@ package final class MTAFixture: @unchecked Sendable {
       Self.binaries + "/supervisor", ["run", "--config", config], environment: environment, output: scratch.file("log"))
     do {
       try await eventually("the API is up and all IPs are active") {
-        guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else { return false }
+        guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else {
+          return false
+        }
         return try self.command("status", "--json").output.contains("\"redis\":\"connected\"")
       }
     } catch { throw TimedOut(description: "\(error)\n\(describe("-"))") }
@@ -175,7 +177,9 @@ package final class MTAFixture: @unchecked Sendable {
     let workers = process == nil ? [:] : (try? workerPIDs()) ?? [:]
     process?.destroy()
     for pid in workers.values { kill(pid, SIGKILL) }
-    if let text = try? String(contentsOfFile: scratch.file("s/redis/redis.pid"), encoding: .utf8), let pid = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)) {
+    if let text = try? String(contentsOfFile: scratch.file("s/redis/redis.pid"), encoding: .utf8),
+      let pid = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines))
+    {
       kill(pid, SIGKILL)
     }
     receiver.stop()
@@ -274,7 +278,9 @@ package final class MTAFixture: @unchecked Sendable {
   }
 
   /// Sends and insists on acceptance.
-  package func send(_ id: String, to: String, org: String = "acme", pool: String = "transactional", _ changes: [String: Any] = [:]) async throws {
+  package func send(_ id: String, to: String, org: String = "acme", pool: String = "transactional", _ changes: [String: Any] = [:])
+    async throws
+  {
     let answer = try await call("POST", "/send", body: Self.body(id, to: to, org: org, pool: pool, changes))
     guard answer.status == 200, answer.json["success"] as? Bool == true else {
       throw TimedOut(description: "send \(id): \(answer.status) \(answer.body)")
@@ -282,7 +288,10 @@ package final class MTAFixture: @unchecked Sendable {
   }
 
   /// Many at once, `parallel` requests in flight.
-  package func sendAll(_ messages: [(id: String, to: String, org: String, pool: String)], parallel: Int = 32, changes: @Sendable @escaping (String) -> [String: String] = { _ in [:] }) async throws {
+  package func sendAll(
+    _ messages: [(id: String, to: String, org: String, pool: String)], parallel: Int = 32,
+    changes: @Sendable @escaping (String) -> [String: String] = { _ in [:] }
+  ) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       var next = 0
       func add() {

@@ -90,7 +90,9 @@ import Testing
     var world = World()
     let organisations = (0..<7).map { "o\($0)" }
     for (index, organisation) in organisations.enumerated() {
-      for domain in 0...index { world.add(organisation, "\(organisation)-\(domain).example", scores: (0..<40).map { Int64($0) }, key: "gmail", provider: .gmail) }
+      for domain in 0...index {
+        world.add(organisation, "\(organisation)-\(domain).example", scores: (0..<40).map { Int64($0) }, key: "gmail", provider: .gmail)
+      }
     }
     while world.turn() > 0 {}
     for organisation in organisations {
@@ -176,7 +178,9 @@ import Testing
   @Test func picksVisitFewEntries() {
     var world = World(ips: ["ip1", "ip2", "ip3", "ip4"])
     for domain in 0..<50_000 {
-      world.add("o\(domain % 100)", "d\(domain).example", scores: [Int64(domain)], key: domain % 2 == 0 ? "gmail" : nil, provider: domain % 2 == 0 ? .gmail : .other)
+      world.add(
+        "o\(domain % 100)", "d\(domain).example", scores: [Int64(domain)], key: domain % 2 == 0 ? "gmail" : nil,
+        provider: domain % 2 == 0 ? .gmail : .other)
     }
     for (part, _) in world.queues { world.queues[part] = (0..<20).map { Int64($0) } }
     for part in world.queues.keys { world.tell(part) }

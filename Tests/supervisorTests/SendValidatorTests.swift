@@ -9,8 +9,8 @@ import Testing
 
   static var good: [String: Any] {
     [
-    "messageId": "m-1", "to": "u@b.example", "from": "News <news@sender.example>", "subject": "Hi", "html": "<p>Hi</p>",
-    "ipPool": "transactional", "organizationId": "acme", "dkimDomain": "sender.example",
+      "messageId": "m-1", "to": "u@b.example", "from": "News <news@sender.example>", "subject": "Hi", "html": "<p>Hi</p>",
+      "ipPool": "transactional", "organizationId": "acme", "dkimDomain": "sender.example",
     ]
   }
 
@@ -64,8 +64,14 @@ import Testing
     ("headers", ["Message-ID": "no"], "400 headers.Message-ID must be <left@right>"),
     ("attachments", "x", "400 attachments must be a list of objects"),
     ("attachments", [["filename": "a", "contentType": "text/plain", "content": "!!"]], "400 attachments[0].content must be valid base64"),
-    ("attachments", [["filename": "a\r\n", "contentType": "text/plain", "content": ""]], "400 attachments[0].filename must be 1 to 255 octets without control characters"),
-    ("attachments", [["filename": "a", "contentType": "x\r\ny/z", "content": ""]], "400 attachments[0].contentType must be a media type like application/pdf"),
+    (
+      "attachments", [["filename": "a\r\n", "contentType": "text/plain", "content": ""]],
+      "400 attachments[0].filename must be 1 to 255 octets without control characters"
+    ),
+    (
+      "attachments", [["filename": "a", "contentType": "x\r\ny/z", "content": ""]],
+      "400 attachments[0].contentType must be a media type like application/pdf"
+    ),
     ("tags", [String(repeating: "t", count: 65)], "400 tags must be at most 20 of at most 64 octets"),
     ("sendAt", "tomorrow", "400 sendAt must be RFC 3339 or Unix milliseconds"),
     ("sendAt", 1e13, "400 sendAt must be at most 30 days ahead"),
@@ -79,7 +85,9 @@ import Testing
 
   @Test func modes() {
     #expect(refusal(["organizationId": "x"], mode: .system) == "403 System intake requires the master credential")
-    #expect(refusal(["organizationId": "system", "routingLease": "x"], mode: .system) == "400 System intake does not accept tenant routing leases")
+    #expect(
+      refusal(["organizationId": "system", "routingLease": "x"], mode: .system) == "400 System intake does not accept tenant routing leases"
+    )
     #expect(refusal(["organizationId": "system"], mode: .postbox) == "403 Postbox intake requires the master credential")
     #expect(refusal(["organizationId": "postbox"], mode: .postbox) == "403 From address not authorized for this mailbox")
     let bound: [String: Any] = ["organizationId": "postbox", "allowedFromAddresses": ["NEWS@sender.example"]]
@@ -90,10 +98,14 @@ import Testing
   @Test func sealedMailMustBeWhatItSays() {
     func sealed(_ text: String) -> String {
       refusal(
-        ["organizationId": "postbox", "allowedFromAddresses": ["news@sender.example"], "sealedMimeBase64": Data(text.utf8).base64EncodedString()],
+        [
+          "organizationId": "postbox", "allowedFromAddresses": ["news@sender.example"],
+          "sealedMimeBase64": Data(text.utf8).base64EncodedString(),
+        ],
         mode: .postbox)
     }
-    let head = "From: News <news@sender.example>\r\nSubject: ...\r\nContent-Type: multipart/encrypted;\r\n protocol=\"application/pgp-encrypted\"; boundary=b\r\n\r\n"
+    let head =
+      "From: News <news@sender.example>\r\nSubject: ...\r\nContent-Type: multipart/encrypted;\r\n protocol=\"application/pgp-encrypted\"; boundary=b\r\n\r\n"
     #expect(sealed(head + "--b--\r\n") == "accepted")
     #expect(sealed(head + "--b\n.\n--\r\n") == "400 sealedMimeBase64 must use CRLF line ends only")
     #expect(sealed(head.replacing("news@", with: "evil@")) == "400 sealedMimeBase64 From must equal \"from\"")

@@ -38,7 +38,9 @@ package enum DNSError: Error, Sendable, Equatable, CustomStringConvertible {
   case setup(String)
 
   package var description: String {
-    switch self { case .setup(let text): "resolver: \(text)" }
+    switch self {
+    case .setup(let text): "resolver: \(text)"
+    }
   }
 }
 

@@ -24,8 +24,11 @@ extension MTAConfig {
     _ reader: inout ConfigReader, _ name: String, _ node: ConfigNode, _ ehloNames: [String: String]
   ) {
     let path = "pools.\(name)"
-    let isName = (1...64).contains(name.utf8.count)
-      && name.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F }
+    let isName =
+      (1...64).contains(name.utf8.count)
+      && name.utf8.allSatisfy {
+        (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F
+      }
     if !isName { reader.problem(path, "must be named with letters, digits, - and _", line: node.line) }
     pools.append((name, []))
     reader.item(node, path) { pool in
@@ -82,7 +85,8 @@ extension MTAConfig {
   mutating func readProviders(_ reader: inout ConfigReader) {
     for (name, node) in reader.map("providers") ?? [] {
       guard let provider = MailboxProvider(rawValue: name) else {
-        reader.problem("providers.\(name)", "must be one of \(MailboxProvider.allCases.map(\.rawValue).joined(separator: ", "))", line: node.line)
+        reader.problem(
+          "providers.\(name)", "must be one of \(MailboxProvider.allCases.map(\.rawValue).joined(separator: ", "))", line: node.line)
         continue
       }
       var profile = providers[provider]

@@ -86,7 +86,9 @@ extension MTAConfig {
     }
     redis.durability = reader.choice("redis.durability", redis.durability)
     redis.prefix = reader.text("redis.prefix", redis.prefix)
-    if redis.prefix.isEmpty || !redis.prefix.utf8.allSatisfy({ (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F }) {
+    if redis.prefix.isEmpty
+      || !redis.prefix.utf8.allSatisfy({ (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F })
+    {
       reader.problem("redis.prefix", "must be of a-z, 0-9, - and _")
     }
     redis.username = reader.text("redis.username", "")

@@ -62,6 +62,14 @@ extension QueueStore {
     return Self.entries(of: reply).compactMap { Self.workEntry($0.id, $0.fields) }
   }
 
+  /// Entries that were given to this IP's worker and are not settled: what a connection that broke may have swallowed.
+  package func readUnsettled(ip: String, after id: String, limit: Int) async throws -> [WorkEntry] {
+    var command = RedisCommand("XREADGROUP", "GROUP", "w", "w", "COUNT")
+    command.add(limit)
+    for word in ["STREAMS", keys.ip(ip), id] { command.add(word) }
+    return Self.entries(of: try await client.send(command)).compactMap { Self.workEntry($0.id, $0.fields) }
+  }
+
   /// Every entry of one IP's stream that is not settled, read by a worker or not.
   package func unsettledWork(ip: String) async throws -> [WorkEntry] {
     var all: [WorkEntry] = []
@@ -95,7 +103,8 @@ extension QueueStore {
           lastWake = entry.id
           if entry.fields["h"]?.string != host, let part = entry.fields["g"]?.string.flatMap({ GroupPart($0) }) {
             woken.append(
-              QueueHead(part: part, count: entry.fields["c"]?.int ?? 1, score: entry.fields["z"]?.int64 ?? 0,
+              QueueHead(
+                part: part, count: entry.fields["c"]?.int ?? 1, score: entry.fields["z"]?.int64 ?? 0,
                 sequence: entry.fields["q"]?.int64 ?? 0))
           }
         } else if let number = entry.fields["n"]?.string.flatMap({ MessageNumber($0) }),

@@ -39,7 +39,9 @@ struct AdminCommands: Sendable {
     case "status": return try encode(await status())
     case "ip list": return try encode(await fleet.list())
     case "ip pull":
-      guard try await fleet.pull(arguments["address"] ?? "", reason: arguments["reason"] ?? "operator") else { throw Self.unknownIP(arguments) }
+      guard try await fleet.pull(arguments["address"] ?? "", reason: arguments["reason"] ?? "operator") else {
+        throw Self.unknownIP(arguments)
+      }
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "ip restore":
       guard try await fleet.restore(arguments["address"] ?? "") else { throw Self.unknownIP(arguments) }

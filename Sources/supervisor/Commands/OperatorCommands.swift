@@ -130,7 +130,9 @@ struct QueueCommand: ParsableCommand {
         if let position = value["position"] as? Int { print("before it in its queue: \(position)") }
         if let next = value["nextAttemptAt"] as? String { print("next attempt: \(next)") }
         for gate in value["gates"] as? [[String: Any]] ?? [] {
-          print("shut: \(Table.text(gate["reason"])) (\(Table.text(gate["scope"])) \(Table.text(gate["key"]))), until \(Table.text(gate["until"]))")
+          print(
+            "shut: \(Table.text(gate["reason"])) (\(Table.text(gate["scope"])) \(Table.text(gate["key"]))), until \(Table.text(gate["until"]))"
+          )
         }
       }
     }

@@ -20,7 +20,8 @@ final class Sandbox: Sendable {
     let sink = try await SMTPSink.start(
       host: "127.0.0.1", port: 0, group: group, script: { personalities.answer($0) },
       take: { message in
-        print("sandbox  took a message for \(message.recipients.joined(separator: ", ")) from \(message.peer) (\(message.octets.count) octets)")
+        print(
+          "sandbox  took a message for \(message.recipients.joined(separator: ", ")) from \(message.peer) (\(message.octets.count) octets)")
         fflush(nil)
       })
     return Sandbox(sink: sink)
@@ -82,7 +83,8 @@ struct SandboxReceiver {
       let body = try await request.body.collect(upTo: 1 << 20)
       print("webhook  \(String(buffer: body))")
       fflush(nil)
-      return Response(status: .ok, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(string: "{\"success\":true}")))
+      return Response(
+        status: .ok, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(string: "{\"success\":true}")))
     }
     var quiet = Logger(label: "sandbox")
     quiet.logLevel = .critical

@@ -67,7 +67,9 @@ struct HealthReport: Sendable {
   private func smtpOutbound(_ rows: [Fleet.Row], _ now: Milliseconds) -> String {
     let ips = rows.map { ip in
       let isBound = ip.pid != nil
-      var fields: [(String, JSONObject.Value)] = [("ip", .text(ip.address)), ("status", .text(isBound ? "ok" : "failed")), ("connectMs", .number(0))]
+      var fields: [(String, JSONObject.Value)] = [
+        ("ip", .text(ip.address)), ("status", .text(isBound ? "ok" : "failed")), ("connectMs", .number(0)),
+      ]
       if !isBound { fields.append(("reason", .text("source_ip_unavailable"))) }
       return JSONObject(fields).string
     }

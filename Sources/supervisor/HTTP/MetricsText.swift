@@ -18,7 +18,8 @@ struct MetricsText: Sendable {
       for row in rows { text += "\(name)\(row.labels) \(row.value)\n" }
     }
     metric("mta_accepted_total", "counter", "Messages accepted by this supervisor.", [("", await intake.accepted)])
-    metric("mta_accept_writes_total", "counter", "Accept calls to Redis; fewer than messages, by group commit.", [("", await intake.writes)])
+    metric(
+      "mta_accept_writes_total", "counter", "Accept calls to Redis; fewer than messages, by group commit.", [("", await intake.writes)])
     metric("mta_dispatched_total", "counter", "Messages given to workers.", [("", figures.dispatched)])
     metric("mta_outcomes_total", "counter", "Outcomes reduced.", [("", await outcomes.reduced)])
     metric("mta_queue_messages", "gauge", "Messages that wait for their turn now.", [("", figures.queued)])
@@ -29,7 +30,9 @@ struct MetricsText: Sendable {
     metric(
       "mta_worker_up", "gauge", "1 while the worker of this IP is active.",
       statuses.map { ("{ip=\"\($0.address)\"}", $0.state == .active ? 1 : 0) })
-    metric("mta_worker_delivered_total", "counter", "Deliveries of the worker since it started.", statuses.map { ("{ip=\"\($0.address)\"}", $0.delivered) })
+    metric(
+      "mta_worker_delivered_total", "counter", "Deliveries of the worker since it started.",
+      statuses.map { ("{ip=\"\($0.address)\"}", $0.delivered) })
     if let counts = try? await outbox.counts() {
       metric("mta_webhooks_pending", "gauge", "Events that wait for their endpoints.", [("", counts.pending)])
       metric("mta_webhooks_dead", "gauge", "Events refused for good.", [("", counts.dead)])

@@ -23,7 +23,8 @@ struct SendHandler: Sendable {
     do {
       let submission = try validator.validate(Self.decode(try await body()), mode: mode, now: clock())
       guard let key = try await keys.row(submission.dkimDomain) else {
-        throw APIError.bad("No DKIM key for dkimDomain \(submission.dkimDomain): register one with POST /dkim/\(submission.dkimDomain)/register")
+        throw APIError.bad(
+          "No DKIM key for dkimDomain \(submission.dkimDomain): register one with POST /dkim/\(submission.dkimDomain)/register")
       }
       ready = (submission, key.returnPathHost)
       let octets = submission.content.encoded()

@@ -291,7 +291,9 @@ struct SendValidator: Sendable {
   }
 
   static func hasControl(_ text: String) -> Bool {
-    text.unicodeScalars.contains { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7F || (0x80...0x9F).contains($0.value) || $0.value == 0x2028 || $0.value == 0x2029 }
+    text.unicodeScalars.contains {
+      $0.value < 0x20 && $0 != "\t" || $0.value == 0x7F || (0x80...0x9F).contains($0.value) || $0.value == 0x2028 || $0.value == 0x2029
+    }
   }
 
   private static func isMediaType(_ text: String) -> Bool {
