@@ -20,6 +20,10 @@ actor Intake {
   /// A write waits this long at most for requests that are being read.
   static let gatherLimit: Duration = .milliseconds(4)
   static let slice = 500
+  /// So many requests within 100 ms are a burst: its writes begin at least so many ms apart. A client that sends one at a
+  /// time never waits.
+  static let burstSize = 24
+  static let burstSpacing: Int64 = 10
   /// How long the fate of an accept may be unknown before the client is told so.
   static let patience: Milliseconds = 6_000
   static let receiptLife: Milliseconds = 4 * 86_400_000
@@ -46,6 +50,9 @@ actor Intake {
   private var isRunning = false
   private var isGathering = false
   private var gathered: CheckedContinuation<Void, Never>?
+  private var burstSince: Int64 = 0
+  private var burst = 0
+  private var lastWrite: Int64 = 0
   private(set) var writes = 0
   private(set) var accepted = 0
 
@@ -63,7 +70,15 @@ actor Intake {
   }
 
   /// A request has begun; pair it with ``submit(_:returnPathHost:)`` or ``left()``.
-  func arrived() { arriving += 1 }
+  func arrived() {
+    arriving += 1
+    let now = SystemClock.monotonic()
+    if now - burstSince > 100 {
+      burstSince = now
+      burst = 0
+    }
+    burst += 1
+  }
 
   /// It ended without a submission.
   func left() {
@@ -98,6 +113,9 @@ actor Intake {
   private func work() async {
     while !waiting.isEmpty {
       if arriving > 0 { await gather() }
+      let pause = lastWrite + Self.burstSpacing - SystemClock.monotonic()
+      if burst >= Self.burstSize, pause > 0 { try? await Task.sleep(for: .milliseconds(pause)) }
+      lastWrite = SystemClock.monotonic()
       let count = min(waiting.count, Self.slice)
       let batch = Array(waiting.prefix(count))
       waiting.removeFirst(count)

@@ -1,0 +1,9 @@
+import Synchronization
+
+/// A count that several sessions raise.
+final class Counter: Sendable {
+  private let count = Mutex(0)
+
+  var value: Int { count.withLock { $0 } }
+  func add() { count.withLock { $0 += 1 } }
+}

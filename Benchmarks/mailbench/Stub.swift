@@ -1,1 +1,0 @@
-@main struct Mailbench { static func main() {} }
