@@ -64,9 +64,18 @@ import Testing
       ("POST", "/send", "[]", MTAFixture.key, 400, "{\"error\":\"Invalid JSON body\"}"),
       ("POST", "/send", "\"x\"", MTAFixture.key, 400, "{\"error\":\"Invalid JSON body\"}"),
       ("POST", "/send", "{}", MTAFixture.key, 400, "{\"error\":\"Missing required fields: messageId, to, from, subject, html\"}"),
-      ("POST", "/send", MTAFixture.body("x", to: "a@b.example\r\nDATA"), MTAFixture.key, 400, "{\"error\":\"Invalid \\\"to\\\" email address format\"}"),
-      ("POST", "/send", MTAFixture.body("x", to: "u@b.example", ["subject": "a\nb"]), MTAFixture.key, 400, "{\"error\":\"subject must not contain line breaks or control characters\"}"),
-      ("POST", "/send", MTAFixture.body("x", to: "u@b.example", ["ipPool": "x"]), MTAFixture.key, 400, "{\"error\":\"ipPool must be \\\"transactional\\\" or \\\"campaign\\\"\"}"),
+      (
+        "POST", "/send", MTAFixture.body("x", to: "a@b.example\r\nDATA"), MTAFixture.key, 400,
+        "{\"error\":\"Invalid \\\"to\\\" email address format\"}"
+      ),
+      (
+        "POST", "/send", MTAFixture.body("x", to: "u@b.example", ["subject": "a\nb"]), MTAFixture.key, 400,
+        "{\"error\":\"subject must not contain line breaks or control characters\"}"
+      ),
+      (
+        "POST", "/send", MTAFixture.body("x", to: "u@b.example", ["ipPool": "x"]), MTAFixture.key, 400,
+        "{\"error\":\"ipPool must be \\\"transactional\\\" or \\\"campaign\\\"\"}"
+      ),
       ("POST", "/send/system", good, MTAFixture.key, 403, "{\"error\":\"System intake requires the master credential\"}"),
       ("POST", "/send/postbox", good, MTAFixture.key, 403, "{\"error\":\"Postbox intake requires the master credential\"}"),
       ("GET", "/send", nil, MTAFixture.key, 405, "{\"error\":\"Method Not Allowed\"}"),
@@ -75,7 +84,10 @@ import Testing
       ("GET", "/send/receipt/x", nil, nil, 401, "{\"error\":\"Unauthorized\"}"),
       ("POST", "/dkim", "{\"domain\":\"x.example\"}", MTAFixture.key, 400, "{\"error\":\"domain, selector, and privateKey are required\"}"),
       ("POST", "/dkim", "{x", MTAFixture.key, 400, "{\"error\":\"Request body must be valid JSON\"}"),
-      ("POST", "/dkim/sender.example/register", "{\"returnPathHost\":\"not a host\"}", MTAFixture.key, 400, "{\"error\":\"returnPathHost must be a valid DNS hostname (RFC 1123 FQDN)\"}"),
+      (
+        "POST", "/dkim/sender.example/register", "{\"returnPathHost\":\"not a host\"}", MTAFixture.key, 400,
+        "{\"error\":\"returnPathHost must be a valid DNS hostname (RFC 1123 FQDN)\"}"
+      ),
       ("DELETE", "/dkim/none.example", nil, MTAFixture.key, 404, "{\"error\":\"DKIM key not found\"}"),
     ]
     for row in table {
@@ -89,7 +101,9 @@ import Testing
     #expect(try mta.redis("DBSIZE") == before)
     // The same twice is accepted once.
     #expect(try await mta.call("POST", "/send", body: good).body == "{\"success\":true,\"id\":\"x\",\"workAttemptId\":\"x\"}")
-    #expect(try await mta.call("POST", "/send", body: good).body == "{\"success\":true,\"id\":\"x\",\"workAttemptId\":\"x\",\"deduplicated\":true}")
+    #expect(
+      try await mta.call("POST", "/send", body: good).body
+        == "{\"success\":true,\"id\":\"x\",\"workAttemptId\":\"x\",\"deduplicated\":true}")
     #expect(try await mta.get("/send/receipt/x").body.hasPrefix("{\"state\":\"accepted\",\"messageId\":\"x\",\"acceptedAt\":"))
     await mta.tearDown()
   }
@@ -106,7 +120,9 @@ import Testing
     try await mta.start()
     try await mta.registerDKIM("sender.example")
     // An address that the host lacks is a state, not a crash of the rest.
-    try await eventually("the missing address is told") { try mta.command("ip", "list", "--json").output.contains("address not on this host") }
+    try await eventually("the missing address is told") {
+      try mta.command("ip", "list", "--json").output.contains("address not on this host")
+    }
     try await mta.sendAll((0..<200).map { (id: "p\($0)", to: "u@\(Zones.domain($0 % 4))", org: "o", pool: "transactional") })
     let pid = try #require(try mta.workerPIDs()["127.0.0.21"])
     #expect(try String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8).contains("127.0.0.21"))
