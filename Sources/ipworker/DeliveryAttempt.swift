@@ -54,7 +54,7 @@ struct DeliveryAttempt {
     return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets).run(
       on: worker,
       beforeDot: {
-        FailPoint.workerBeforeDot.pass()
+        FailPoint.workerBeforeDot.pass(message: record.messageID)
         try worker.write(.dot, entry)
         FailPoint.workerAfterDotJournal.pass()
       },

@@ -43,6 +43,8 @@ actor WorkLoop {
   private var settled = RecentEntries(capacity: 16_384)
   private var isReaderNew = true
   private var eightBit: Set<String> = []
+  /// Begun, and neither at their dot nor answered.
+  private var begun: [String: WorkEntry] = [:]
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
   private var isAlone = false
@@ -237,12 +239,16 @@ actor WorkLoop {
   }
 
   func write(_ kind: JournalLine.Kind, _ entry: WorkEntry) throws {
+    // Once the end is decided no dot may follow what the journal then says.
+    guard !hasFinished else { throw KeyError.supervisorGone }
     try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
+    begun[entry.entryID] = kind == .begin ? entry : nil
   }
 
   /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
   func writeReply(_ result: AttemptResult, _ entry: WorkEntry) {
-    guard result.kind != .unbegun else { return }
+    begun[entry.entryID] = nil
+    guard result.kind != .unbegun, !hasFinished else { return }
     do {
       try journal.append(
         JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now(), body: result.encoded()))
@@ -363,6 +369,9 @@ actor WorkLoop {
   func end(code: Int32) {
     guard !hasFinished else { return }
     hasFinished = true
+    for entry in begun.values {
+      try? journal.append(JournalLine(kind: .abandon, number: entry.number, serial: entry.serial, at: now()))
+    }
     finished.succeed(code)
   }
 

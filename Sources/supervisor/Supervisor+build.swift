@@ -80,18 +80,35 @@ enum Installation {
     return fresh
   }
 
+  /// What this host is called in the queue, made once: outcomes wait under this name, whatever the host is renamed to.
+  private static func hostIdentity(_ config: MTAConfig) throws -> String {
+    let path = config.stateDir + "/host-id"
+    if let text = try? String(contentsOfFile: path, encoding: .utf8), !text.isEmpty {
+      return text.trimmingCharacters(in: .newlines)
+    }
+    let fresh = config.hostname + "-" + Digest.hex(Digest.randomBytes(4))
+    do { try (fresh + "\n").write(toFile: path, atomically: true, encoding: .utf8) } catch {
+      throw SetupError("\(path) cannot be written")
+    }
+    return fresh
+  }
+
   private static func redisEndpoint(_ config: MTAConfig, _ embedded: EmbeddedRedis?) throws -> (RedisEndpoint, String) {
     let url = embedded.map { "unix://" + $0.socket } ?? config.redis.url
     guard
       let endpoint = RedisEndpoint(url: url, username: config.redis.username, password: config.redis.password)
     else { throw SetupError("redis.url \(url) is not supported yet by this version: use embedded, redis:// or unix://") }
-    return (endpoint, url)
+    // Workers get it on their command line: without credentials, which go by environment.
+    switch endpoint.address {
+    case .unix(let path): return (endpoint, "unix://" + path)
+    case .tcp(let host, let port): return (endpoint, "redis://" + (host.contains(":") ? "[\(host)]" : host) + ":\(port)")
+    }
   }
 
   /// Services in the order of their start; they end in the opposite order, each waiting for the one before.
   private static func build(_ config: MTAConfig, log: Logger, startedAt: Milliseconds) async throws -> [any Service] {
     let group = MultiThreadedEventLoopGroup.singleton
-    let host = config.hostname
+    let host = try hostIdentity(config)
     let embedded =
       config.redis.url == "embedded"
       ? try EmbeddedRedis(
@@ -116,7 +133,9 @@ enum Installation {
     let done = DoneWriter(outbox: outbox, history: history, log: log) { for sender in senders { sender.wake() } }
 
     let sandbox = config.smtp.sandbox ? try await Sandbox.start(group: group) : nil
-    let lookup = try destinationLookup(config, sandbox)
+    let resolver = try sandbox == nil ? DNSResolver(servers: config.dns.servers, trustAnchors: config.dns.trustAnchors) : nil
+    let probe = resolver.map { DNSProbe(resolver: $0, domain: config.bounce.domain) }
+    let lookup = destinationLookup(config, sandbox, resolver)
     let destinations = Destinations(port: sandbox?.sink.port ?? config.smtp.port, providers: config.providers, lookup: lookup)
     let signal = Signal()
     let dispatcher = Dispatcher(
@@ -131,8 +150,8 @@ enum Installation {
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
-        program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: config.redis.username,
-        redisPassword: config.redis.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
+        program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: endpoint.username,
+        redisPassword: endpoint.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
         smtp: config.smtp, store: store, eventLoop: group.next(), log: log, key: { await keys.signingKey($0) },
         replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }))
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
@@ -147,15 +166,15 @@ enum Installation {
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher)
     let health = HealthReport(
-      config: config, host: host, startedAt: startedAt, store: store, fleet: fleet,
-      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { nil })
+      config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
+      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
     let metrics = MetricsText(intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders)
     let api = APIParts(
       config: config, store: store, send: send, keys: keys, explainer: explainer, dispatcher: dispatcher, history: history,
       health: health, metrics: { await metrics.render() })
     let server = APIServer(config: config, routes: APIServer.routes(api), log: log)
     let commands = AdminCommands(
-      config: config, host: host, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
+      config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox)
 
     var services: [any Service] = []
@@ -191,9 +210,13 @@ enum Installation {
   /// Nothing yet to ask a fresh connection; the Functions are loaded by the client.
   private static func greet(_ sender: RedisClient.Sender) async throws { _ = try await sender.send(RedisCommand("PING")) }
 
-  private static func destinationLookup(_ config: MTAConfig, _ sandbox: Sandbox?) throws -> @Sendable (String) async -> MailHosts {
+  private static func destinationLookup(
+    _ config: MTAConfig, _ sandbox: Sandbox?, _ resolver: DNSResolver?
+  ) -> @Sendable (String) async -> MailHosts {
     if let sandbox { return { sandbox.hosts(of: $0) } }
-    let resolver = try DNSResolver(servers: config.dns.servers, trustAnchors: config.dns.trustAnchors)
+    guard let resolver else {
+      return { _ in MailHosts(status: .unknown("no resolver"), mxNames: [], ttl: 60) }
+    }
     let own = Set(config.sourceIPs.flatMap { [$0.address, $0.publicAddress] })
     let allowsLoopback = config.smtp.allowLoopbackMX
     let lookup = MXLookup(resolver: resolver) { address in

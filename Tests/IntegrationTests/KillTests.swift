@@ -37,6 +37,12 @@ import Testing
       (0..<count).map { (id: "\(prefix)\($0)", to: "u\($0)@\(Zones.domain($0 % 5))", org: "o", pool: "transactional") }
     }
 
+    /// Connections and keys are there, and nothing is under way, before anything is killed.
+    func warmUp() async throws {
+      try await mta.sendAll(messages(20, "warm"))
+      try await eventually("the first 20 are told") { mta.receiver.messageIDs("sent").count == 20 }
+    }
+
     func exactness(_ ids: [String]) -> Exactness { Exactness(accepted: ids, receiver: mta.receiver, dots: dots) }
   }
 
@@ -48,7 +54,7 @@ import Testing
     let rig = try await Rig(failPoint: place)
     try await rig.mta.start()
     try await rig.mta.registerDKIM("sender.example")
-    try await rig.mta.sendAll(rig.messages(20, "warm"))
+    try await rig.warmUp()
     let pids = try rig.mta.workerPIDs()
     rig.mta.armFailPoint()
     let messages = rig.messages(60)
@@ -76,7 +82,7 @@ import Testing
     let rig = try await Rig(failPoint: place)
     try await rig.mta.start()
     try await rig.mta.registerDKIM("sender.example")
-    try await rig.mta.sendAll(rig.messages(20, "warm"))
+    try await rig.warmUp()
     rig.mta.armFailPoint()
     let answered = Locked<[String]>([])
     let messages = rig.messages(40)
@@ -154,6 +160,26 @@ import Testing
   }
 
   /// One message that kills every worker that takes it up is given up after three, and pulls no IP.
+  @Test func aHostileMessageIsGivenUp() async throws {
+    let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try rig.mta.armFailPoint(message: "hostile")
+    var messages = rig.messages(60)
+    messages.insert((id: "hostile", to: "x@\(Zones.domain(1))", org: "o", pool: "transactional"), at: 10)
+    try await rig.mta.sendAll(messages)
+    let check = rig.exactness(messages.map(\.id))
+    try await check.waitUntilEnded()
+    let failed = rig.mta.receiver.all.filter { $0.event == "failed" }
+    #expect(failed.map(\.messageID) == ["hostile"] && failed.first?.fields["errorCode"] == "INTERNAL_ERROR")
+    #expect(rig.mta.logText().contains("message given up") && rig.mta.logText().contains("message.id=hostile"))
+    #expect(try rig.mta.command("ip", "list", "--json").output.contains("\"state\":\"active\""))
+    // What was at its dot beside it is uncertain; all others are delivered.
+    #expect(Set(rig.mta.receiver.messageIDs("sent") + rig.mta.receiver.messageIDs("uncertain")).count == 60)
+    check.check(rig.dots.all, unseenUncertain: 3)
+    await rig.end()
+  }
+
   @Test func aSecondSupervisorRefusesToStart() async throws {
     let rig = try await Rig()
     try await rig.mta.start()

@@ -142,6 +142,10 @@ package final class MTAFixture: @unchecked Sendable {
 
   /// The next pass of the named place kills its process.
   package func armFailPoint() { _ = FileManager.default.createFile(atPath: scratch.file("fail"), contents: nil) }
+
+  /// Every pass with this message kills its process.
+  package func armFailPoint(message id: String) throws { _ = try scratch.write("fail", id) }
+
   package var isFailPointArmed: Bool { FileManager.default.fileExists(atPath: scratch.file("fail")) }
 
   package var pid: Int32 { process?.pid ?? -1 }

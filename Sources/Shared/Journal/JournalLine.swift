@@ -9,6 +9,8 @@ package struct JournalLine: Sendable, Equatable {
     case dot = 2
     /// Written after the complete reply was read; body = ``AttemptResult``.
     case reply = 3
+    /// Begun and let go before its dot, by a worker that ends in order: no crash, nothing to mark.
+    case abandon = 4
   }
 
   package var kind: Kind

@@ -38,6 +38,7 @@ package enum JournalReader {
         case .begin: attempts[key, default: Attempt()].hasBegun = true
         case .dot: attempts[key, default: Attempt()].hasDot = true
         case .reply: attempts[key, default: Attempt()].outcome = line.body
+        case .abandon: attempts[key, default: Attempt()].hasBegun = false
         }
         attempts[key, default: Attempt()].at = line.at
         attempts[key, default: Attempt()].position = Int64(segment) << 32 | Int64(at)

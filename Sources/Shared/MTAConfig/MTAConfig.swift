@@ -68,6 +68,13 @@ package struct MTAConfig: Sendable {
     package var ehloName: String
     /// Exempt from cap and pacing.
     package var isWarmed: Bool
+
+    package init(address: String, publicAddress: String, ehloName: String, isWarmed: Bool) {
+      self.address = address
+      self.publicAddress = publicAddress
+      self.ehloName = ehloName
+      self.isWarmed = isWarmed
+    }
   }
 
   package struct Limits: Sendable {

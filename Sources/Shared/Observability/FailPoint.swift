@@ -1,8 +1,9 @@
 internal import Glibc
 
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
-/// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. Off, and
-/// a single comparison, unless the variable is set.
+/// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
+/// is not empty stays, and kills whoever passes with the message id that it holds. Off, and a single comparison, unless the
+/// variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
   case workerBeforeDot = "worker-before-dot"
@@ -26,10 +27,21 @@ package enum FailPoint: String, Sendable, CaseIterable {
     return (String(parts[0]), String(parts[1]))
   }()
 
-  /// Dies here when armed for this place.
-  package func pass() {
-    guard let armed = Self.armed, armed.name == rawValue, unlink(armed.file) == 0 else { return }
+  /// Dies here when armed for this place (and this message).
+  package func pass(message id: String = "") {
+    guard let armed = Self.armed, armed.name == rawValue, let victim = Self.victim(armed.file) else { return }
+    guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), SIGKILL)
     while true { pause() }
+  }
+
+  /// Content of the file; nil when there is none.
+  private static func victim(_ file: String) -> String? {
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = read(descriptor, &bytes, bytes.count)
+    return count >= 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
   }
 }

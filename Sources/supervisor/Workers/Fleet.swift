@@ -44,19 +44,28 @@ actor Fleet {
   private let ordersPath: String
   private var orders: OperatorOrders
   private let lives: [WorkerLife]
+  /// Addresses that the configuration no longer has, whose journals may hold unfinished business.
+  private let removed: [WorkerLife]
 
   init(config: MTAConfig, settings: WorkerLife.Settings) throws {
     self.config = config
     ordersPath = config.stateDir + "/operator.json"
     let orders = try OperatorOrders.read(ordersPath)
     self.orders = orders
+    let known = Set(config.sourceIPs.map(\.address))
+    let journals = (try? FileManager.default.contentsOfDirectory(atPath: settings.journalRoot)) ?? []
+    removed = journals.filter { !known.contains($0) && IPAddress.canonical($0) != nil }.map { address in
+      WorkerLife(
+        ip: MTAConfig.SourceIP(address: address, publicAddress: address, ehloName: config.hostname, isWarmed: false),
+        settings: settings, pulled: OperatorOrders.Pull(since: SystemClock.now(), reason: "not in the configuration"))
+    }
     lives = config.sourceIPs.map { WorkerLife(ip: $0, settings: settings, pulled: orders.pulled[$0.address]) }
   }
 
   /// Runs every worker until cancelled, and waits for their end.
   func run() async {
     await withTaskGroup(of: Void.self) { group in
-      for life in lives { group.addTask { await life.run() } }
+      for life in lives + removed { group.addTask { await life.run() } }
     }
   }
 
