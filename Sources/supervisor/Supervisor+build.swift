@@ -186,7 +186,7 @@ enum Installation {
     services.append(LoopService { await outcomes.run() })
     services.append(LoopService { await due.run() })
     services.append(LoopService { await dispatcher.run() })
-    services.append(LoopService { await housekeeping(history, config) })
+    services.append(LoopService { await housekeeping(history, store, config) })
     services.append(LoopService { await fleet.run() })
     services.append(LoopService { await Self.seed(keys, config, log) })
     services.append(LoopService { await admission.run() })
@@ -265,9 +265,10 @@ enum Installation {
     while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
   }
 
-  private static func housekeeping(_ history: HistoryStore, _ config: MTAConfig) async {
+  private static func housekeeping(_ history: HistoryStore, _ store: QueueStore, _ config: MTAConfig) async {
     while !Task.isCancelled {
       try? await history.prune(before: SystemClock.now() - Milliseconds(config.historyRetentionDays) * 86_400_000)
+      try? await store.pruneLanes(before: SystemClock.now() - 60_000)
       try? await Task.sleep(for: .seconds(3600))
     }
   }

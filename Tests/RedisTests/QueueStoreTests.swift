@@ -85,10 +85,7 @@ import Testing
   @Test func namesAgreeWithTheFunctions() async throws {
     let world = try await World()
     defer { world.stop() }
-    var command = RedisCommand("FCALL", "mta1_names", "0")
-    _ = command.count
-    command = RedisCommand("FCALL_RO", "mta1_names", "0")
-    let flat = try #require(try await world.client.send(command).array)
+    let flat = try #require(try await world.client.send(RedisCommand("FCALL_RO", "mta1_names", "0")).array)
     var names: [String: String] = [:]
     for index in stride(from: 0, to: flat.count, by: 2) { names[flat[index].string ?? ""] = flat[index + 1].string }
     #expect(names == RedisKeys.suffixes)
@@ -221,6 +218,22 @@ import Testing
     #expect(try await world.outcomes().count == 3)
   }
 
+  /// Held mail keeps its place: it comes back where it was.
+  @Test func holdAndUnholdKeepTheOrder() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...4).map { world.item($0, score: Int64($0)) })
+    let (held, heads) = try await world.store.hold(host: "host", reason: "paused", [1, 3].map { MessageNumber($0) })
+    #expect(held == 2 && heads.first?.count == 2 && heads.first?.score == 2)
+    #expect(try await world.store.snapshot(MessageNumber(1))?.heldFor == "paused")
+    // Held again, it is held for the newer reason.
+    #expect(try await world.store.hold(host: "host", reason: "again", [MessageNumber(1)]).count == 1)
+    #expect(try await world.store.snapshot(MessageNumber(1))?.heldFor == "again")
+    #expect(try await world.store.unhold(host: "host", [1, 3, 9].map { MessageNumber($0) }).count == 2)
+    try await world.store.prepareStream(ip: "ip1")
+    #expect(try await world.dispatch(9).answers[0].numbers == (1...4).map { MessageNumber($0) })
+  }
+
   @Test func expiryHoldsBehindShutGatesAndFreesTheUncertain() async throws {
     let world = try await World()
     defer { world.stop() }
@@ -255,6 +268,20 @@ import Testing
     try await eventually("connected again") { world.client.session.map { $0.runID != before } ?? false }
     #expect(try await world.store.liveCount() == 1)
     #expect(try await world.accept([world.item(2)]).map(\.status) == [.accepted])
+  }
+
+  @Test func permitTimesOfThePastAreForgotten() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    var fill = RedisCommand("HSET", "{mta}:lanes")
+    for lane in 0..<1200 {
+      fill.add("ip/\(lane)")
+      fill.add(lane % 2 == 0 ? 1000 : 3000)
+    }
+    _ = try await world.client.send(fill)
+    try await world.store.pruneLanes(before: 2000)
+    let left = try await world.store.readLanes()
+    #expect(left.count == 600 && left.values.allSatisfy { $0 == 3000 })
   }
 
   /// A full Redis refuses accept and still drains.

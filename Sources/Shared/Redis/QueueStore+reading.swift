@@ -44,6 +44,21 @@ extension QueueStore {
     return lanes
   }
 
+  /// Forgets next permit times that are past: every domain that ever had mail leaves one. In slices, off the hot path.
+  package func pruneLanes(before limit: Milliseconds) async throws {
+    var cursor = "0"
+    repeat {
+      let reply = try Reply(await client.send(RedisCommand("HSCAN", keys.lanes, cursor, "COUNT", "500")))
+      cursor = reply.values[0].string ?? "0"
+      let flat = try reply.array(1)
+      var stale = RedisCommand("HDEL", keys.lanes)
+      for index in stride(from: 0, to: flat.count - 1, by: 2) where (flat[index + 1].int64 ?? 0) < limit {
+        stale.add(flat[index].string ?? "")
+      }
+      if stale.count > 2 { _ = try await client.send(stale) }
+    } while cursor != "0"
+  }
+
   /// Makes the worker's stream and its consumer group, when absent.
   package func prepareStream(ip: String) async throws {
     do {

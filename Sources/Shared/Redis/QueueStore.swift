@@ -213,6 +213,17 @@ package struct QueueStore: Sendable {
     return (try reply.int(0), try reply.heads(1))
   }
 
+  /// Keeps messages back under a reason, at most 500 a call; their place is kept. Answers how many waited and are held.
+  package func hold(host: String, reason: String, _ numbers: [MessageNumber]) async throws -> (count: Int, heads: [QueueHead]) {
+    var command = RedisCommand.function("mta1_hold", prefix: keys.prefix)
+    command.add(host)
+    command.add(reason)
+    for number in numbers { command.add(number.description) }
+    let reply = try Reply(await client.send(command))
+    return (try reply.int(0), try reply.heads(1))
+  }
+
+  /// Back to their queues, at their old places.
   package func unhold(host: String, _ numbers: [MessageNumber]) async throws -> (count: Int, heads: [QueueHead]) {
     var command = RedisCommand.function("mta1_unhold", prefix: keys.prefix)
     command.add(host)

@@ -455,6 +455,24 @@ local function expire(keys, argv)
   return { #nums, refresh(p, host, touched) }
 end
 
+-- hold: keeps messages back under a reason, from wherever they wait; called in slices of at most 500. ARGV host, reason,
+-- nums. Answers held, heads.
+local function hold(keys, argv)
+  local p = keys[1]
+  local touched = {}
+  local count = 0
+  for index = 3, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and take(p, touched, num, r, false) then
+      redis.call('HSET', message_key(p, num), 's', 'h')
+      redis.call('HSET', p .. NAME.held, num, argv[2])
+      count = count + 1
+    end
+  end
+  return { count, refresh(p, argv[1], touched) }
+end
+
 -- unhold: back to their queues. ARGV host, nums. Answers released, heads.
 local function unhold(keys, argv)
   local p = keys[1]
@@ -493,5 +511,6 @@ redis.register_function { function_name = 'mta1_ready', callback = ready, flags 
 redis.register_function { function_name = 'mta1_conclude', callback = conclude, flags = flags }
 redis.register_function { function_name = 'mta1_conclude_part', callback = conclude_part, flags = flags }
 redis.register_function { function_name = 'mta1_expire', callback = expire, flags = flags }
+redis.register_function { function_name = 'mta1_hold', callback = hold, flags = flags }
 redis.register_function { function_name = 'mta1_unhold', callback = unhold, flags = flags }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

@@ -42,6 +42,7 @@ actor Dispatcher {
     allIPs = Set(config.sourceIPs.map(\.address))
     var sets: [String: [String]] = [:]
     for pool in config.pools { sets["pool:\(pool.name)"] = pool.ips }
+    for ip in config.sourceIPs { sets["ip:\(ip.address)"] = [ip.address] }
     index = LaneIndex(ipsOfSet: sets, providers: config.providers, storedPermits: [:])
     self.sets = sets
     providers = config.providers
