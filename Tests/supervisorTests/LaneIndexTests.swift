@@ -133,6 +133,20 @@ import Testing
     #expect(world.index.gates(of: part, now: 1_000_500).first?.until == 1_002_000)
   }
 
+  /// A quiet queue does not leave by the first IP alone.
+  @Test func theIPsOfAPoolShareQuietMail() {
+    var world = World(ips: ["ip1", "ip2", "ip3"])
+    var used: [String: Int] = [:]
+    for index in 0..<300 {
+      world.add("A", "d\(index % 7).example", scores: [Int64(index)])
+      while world.turn(settles: false) > 0 {}
+      for (lane, count) in world.out { used[lane.ip, default: 0] += count }
+      world.settle()
+    }
+    #expect(used.values.reduce(0, +) == 300)
+    #expect(used.count == 3 && used.values.allSatisfy { $0 >= 60 })
+  }
+
   @Test func aShutIPGivesNothingAndItsNeighbourTakesOver() {
     var world = World(ips: ["ip1", "ip2"])
     world.index.setIP("ip1", isOpen: false)

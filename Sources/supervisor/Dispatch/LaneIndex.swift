@@ -86,6 +86,7 @@ struct LaneIndex {
   private var gatedTurns: [String: Set<LaneID>] = [:]
 
   private var pruneAt = 100_000
+  private var rotation: UInt = 0
   /// Parts that the call in the making has picked from.
   private var pickedNow: [ShelfPlace: [GroupPart]] = [:]
 
@@ -158,8 +159,11 @@ struct LaneIndex {
     let shelf = Shelf(set: part.group.set, key: key)
     shelves[ShelfPlace(shelf: shelf, organisation: part.organisation), default: BinaryHeap()].push(
       Head(score: state.score, part: part))
-    for ip in ipsOfSet[part.group.set] ?? [] {
-      let id = LaneID(ip: ip, key: key)
+    // Another IP first each time: whoever is asked first takes the mail of a quiet queue.
+    let ips = ipsOfSet[part.group.set] ?? []
+    rotation &+= 1
+    for offset in ips.indices {
+      let id = LaneID(ip: ips[Int((rotation &+ UInt(offset)) % UInt(ips.count))], key: key)
       if lanes[id] == nil { lanes[id] = makeLane(id, provider) }
       lanes[id]?.enter(part.organisation)
       wake(id)
