@@ -6,8 +6,12 @@ RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift b
 
 .PHONY: run build test unit lint format bench setup setup-test clean
 
+# SwiftPM compiles some targets again on every call from make: a start with nothing new does not ask it.
+STAMP := .build/run-stamp
 run: setup
-	@start=$$SECONDS; $(RELEASE) && echo "built in $$((SECONDS - start)) s" && exec .build/release/supervisor run --config deploy/dev.yaml
+	@if [ ! -e $(STAMP) ] || [ -n "$$(find Package.swift Sources -newer $(STAMP) -print -quit)" ]; then \
+	  start=$$SECONDS; $(RELEASE) && touch $(STAMP) && echo "built in $$((SECONDS - start)) s"; fi \
+	  && exec .build/release/supervisor run --config deploy/dev.yaml
 
 build: setup
 	$(RELEASE)
