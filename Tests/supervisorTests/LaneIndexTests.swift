@@ -26,7 +26,7 @@ import Testing
     var left: [(organisation: String, score: Int64)] = []
 
     init(ips: [String] = ["ip1"], providers: ProviderTable = LaneIndexTests.providers()) {
-      index = LaneIndex(ipsOfSet: ["pool:p": ips], providers: providers, storedPermits: [:])
+      index = LaneIndex(pools: ["p": ips], providers: providers, storedPermits: [:])
       for ip in ips { index.setIP(ip, isOpen: true) }
     }
 
@@ -36,12 +36,16 @@ import Testing
         QueueHead(part: part, count: queues[part]?.count ?? 0, score: queues[part]?.first ?? 0, sequence: sequence), now: 0)
     }
 
-    mutating func add(_ organisation: String, _ domain: String, scores: [Int64], key: String? = nil, provider: MailboxProvider = .other) {
-      let part = GroupPart(group: Group(set: "pool:p", domain: domain), organisation: organisation)
+    mutating func add(
+      _ organisation: String, _ domain: String, scores: [Int64], key: String? = nil, provider: MailboxProvider = .other,
+      set: String = "pool:p"
+    ) {
+      let part = GroupPart(group: Group(set: set, domain: domain), organisation: organisation)
       queues[part, default: []] += scores
       queues[part]?.sort()
       tell(part)
-      index.setDestination(.open(key: key ?? "domain:\(domain)", provider: provider), of: part.group)
+      let destination = Destination.open(key: key ?? "domain:\(domain)", provider: provider)
+      if index.destination(of: part.group) != destination { index.setDestination(destination, of: part.group) }
     }
 
     /// One call: picks, answers, and (when `settles`) everything out comes back at once.
@@ -188,9 +192,82 @@ import Testing
     #expect(world.turn() == 1)
   }
 
+  static let cap = Gate(scope: .ip, key: "ip1", reason: .warmingCap, since: 0, until: 9_000_000)
+
+  /// Fewer permits than nominations: the organisation served longest ago, not the one with the most lanes.
+  @Test func aLimitedIPServesOrganisationsInTurn() {
+    var world = World()
+    world.index.limit("ip1", to: 30, gate: Self.cap)
+    for domain in 0..<200 { world.add("big", "d\(domain).example", scores: (0..<5).map { Int64($0) }) }
+    for name in ["s1", "s2"] { world.add(name, "\(name).example", scores: (0..<50).map { Int64(1000 + $0) }) }
+    while world.turn() > 0 {}
+    #expect(world.left.count == 30)
+    for name in ["big", "s1", "s2"] { #expect(world.left.count { $0.organisation == name } == 10, "\(name)") }
+    // The gate is what explains the rest, and the rest leaves when it opens.
+    let part = GroupPart(group: Group(set: "pool:p", domain: "d0.example"), organisation: "big")
+    #expect(world.index.gates(of: part, now: 0) == [Self.cap])
+    world.index.limit("ip1", to: nil, gate: Self.cap)
+    while world.turn() > 0 {}
+    #expect(world.left.count == 1100)
+  }
+
+  /// Of one organisation's lanes first those where others wait too, then the one unserved longest.
+  @Test func aLimitedIPPrefersLanesWhereOthersWait() {
+    var world = World()
+    world.index.limit("ip1", to: 4, gate: Self.cap)
+    for domain in ["a", "b", "c"] { world.add("A", "\(domain).example", scores: [1, 2, 3, 4]) }
+    world.add("B", "c.example", scores: [9])
+    let order = world.index.nextPicks(limit: 64, now: 1_000_000).map { "\($0.part.organisation)\($0.part.group.domain.prefix(1))" }
+    // A where B waits, then B, who was never served, then A's other lanes.
+    #expect(order == ["Ac", "Bc", "Aa", "Ab"])
+  }
+
+  /// A refused pick spends nothing of the IP's allowance.
+  @Test func whatDidNotGoIsNotCountedAgainstTheIP() {
+    var world = World()
+    world.index.limit("ip1", to: 2, gate: Self.cap)
+    world.add("A", "a.example", scores: [1, 2, 3])
+    let picks = world.index.nextPicks(limit: 64, now: 1_000_000)
+    #expect(picks.map(\.count) == [2])
+    #expect(world.index.gate(of: picks[0].lane, now: 0)?.reason == .warmingCap)
+    world.index.giveBack(1, to: picks[0].lane)
+    world.tell(picks[0].part)
+    #expect(world.index.nextPicks(limit: 64, now: 1_000_001).map(\.count) == [1])
+  }
+
+  /// A pool less IPs: no message in a group can refuse an IP that serves it.
+  @Test func aPoolLessIPsIsServedByTheOthersOnly() {
+    var world = World(ips: ["ip1", "ip2", "ip3"])
+    world.add("A", "a.example", scores: (0..<60).map { Int64($0) }, set: "pool:p!ip1,ip3")
+    world.add("A", "a.example", scores: (0..<60).map { Int64($0) })
+    world.add("A", "b.example", scores: [1], set: "pool:p!ip1,ip2,ip3")
+    while world.turn(settles: false) > 0 {}
+    let fromThere = world.out.filter { $0.value > 0 }.keys
+    #expect(Set(fromThere.map(\.ip)) == ["ip1", "ip2", "ip3"])
+    for _ in 0..<20 {
+      world.settle()
+      for pick in world.index.nextPicks(limit: 64, now: 1_000_000) where pick.part.group.set != "pool:p" {
+        #expect(pick.lane.ip == "ip2")
+      }
+    }
+    let none = GroupPart(group: Group(set: "pool:p!ip1,ip2,ip3", domain: "b.example"), organisation: "A")
+    #expect(world.index.gates(of: none, now: 0).map(\.reason) == [.noEligibleIP])
+  }
+
+  @Test(arguments: [
+    ("pool:p", IPSet.pool("p")), ("pool:p!a,b", .pool("p", less: ["a", "b"])), ("ip:2001:db8::1", .dedicated("2001:db8::1")),
+  ])
+  func setsAreSpeltOneWay(text: String, set: IPSet) {
+    #expect(IPSet(text) == set)
+    #expect(set.description == text)
+    #expect(Group("\(text):d.example")?.set == text)
+  }
+
   /// No loop walks all groups: with 50,000 groups and 1,000,000 queued, at most 8 entries are visited per pick on average.
-  @Test func picksVisitFewEntries() {
+  @Test(arguments: [false, true])
+  func picksVisitFewEntries(isLimited: Bool) {
     var world = World(ips: ["ip1", "ip2", "ip3", "ip4"])
+    if isLimited { for ip in ["ip1", "ip2", "ip3", "ip4"] { world.index.limit(ip, to: 1_000_000, gate: Self.cap) } }
     for domain in 0..<50_000 {
       world.add(
         "o\(domain % 100)", "d\(domain).example", scores: [Int64(domain)], key: domain % 2 == 0 ? "gmail" : nil,
@@ -204,6 +281,7 @@ import Testing
     for turn in 0..<3000 { picks += world.turn(now: 1_000_000 + Int64(turn)) }
     let perPick = Double(world.index.visits - before) / Double(max(1, picks))
     #expect(picks > 10_000)
+    print("index entries visited a pick: \(perPick)")
     #expect(perPick <= 8, "\(perPick) entries a pick")
   }
 }

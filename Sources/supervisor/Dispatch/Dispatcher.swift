@@ -40,16 +40,13 @@ actor Dispatcher {
     self.log = log
     limits = config.limits
     allIPs = Set(config.sourceIPs.map(\.address))
-    var sets: [String: [String]] = [:]
-    for pool in config.pools { sets["pool:\(pool.name)"] = pool.ips }
-    for ip in config.sourceIPs { sets["ip:\(ip.address)"] = [ip.address] }
-    index = LaneIndex(ipsOfSet: sets, providers: config.providers, storedPermits: [:])
-    self.sets = sets
+    pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
+    index = LaneIndex(pools: pools, providers: config.providers, storedPermits: [:])
     providers = config.providers
     redisGate = Gate(scope: .installation, key: host, reason: .redis, since: SystemClock.now(), until: nil)
   }
 
-  private let sets: [String: [String]]
+  private let pools: [String: [String]]
   private let providers: ProviderTable
 
   // MARK: the loop
@@ -109,7 +106,7 @@ actor Dispatcher {
   private func load() async throws {
     index.clear()
     if loadedRun == nil {
-      index = LaneIndex(ipsOfSet: sets, providers: providers, storedPermits: try await store.readLanes())
+      index = LaneIndex(pools: pools, providers: providers, storedPermits: try await store.readLanes())
       for ip in readyIPs { index.setIP(ip, isOpen: true) }
     }
     try await store.readDirectory { heads in self.note(heads) }

@@ -1,0 +1,65 @@
+import DeliveryPolicy
+import MailModel
+
+/// What is shut: the same functions decide picks and explain them.
+extension LaneIndex {
+  /// What shuts this lane now; nil when it would give a permit.
+  func gate(of id: LaneID, now: Milliseconds) -> Gate? {
+    guard openIPs.contains(id.ip) else {
+      return Gate(scope: .ip, key: id.ip, reason: .noEligibleIP, since: 0, until: nil)
+    }
+    if let gate = allowances[id.ip]?.shutGate { return gate }
+    guard let lane = lanes[id] else { return nil }
+    if lane.out >= lane.window {
+      return Gate(scope: .lane, key: id.description, reason: .connections, since: lane.fullSince, until: nil)
+    }
+    if lane.throttle.opensAt > now {
+      return Gate(
+        scope: .lane, key: id.description, reason: .throttle, since: lane.throttledSince, until: lane.throttle.nextPermitAt)
+    }
+    return nil
+  }
+
+  func gate(ofOrganisation organisation: String, now: Milliseconds) -> Gate? {
+    organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
+  }
+
+  func gate(of group: Group) -> Gate? {
+    switch destination(of: group) {
+    case .resolving(let since): Gate(scope: .domain, key: group.domain, reason: .dns, since: since, until: nil)
+    case .unknown(let since, let until, _): Gate(scope: .domain, key: group.domain, reason: .dns, since: since, until: until)
+    case .open, .closed, nil: nil
+    }
+  }
+
+  /// Every shut gate that stands before mail of a part, widest scope first. Lanes count only when none of the set is open.
+  func gates(of part: GroupPart, now: Milliseconds) -> [Gate] {
+    var found: [Gate] = []
+    let ips = mirror.ips(of: part.group.set)
+    let open = ips.filter(isOpen)
+    if open.isEmpty {
+      if ips.isEmpty {
+        found.append(Gate(scope: .ip, key: part.group.set, reason: .noEligibleIP, since: 0, until: nil))
+      }
+      found += ips.map { Gate(scope: .ip, key: $0, reason: .noEligibleIP, since: 0, until: nil) }
+    } else if case .open(let key, _)? = destination(of: part.group) {
+      let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) }
+      if shut.count == open.count { found += shut }
+    }
+    if let gate = gate(of: part.group) { found.append(gate) }
+    if let gate = gate(ofOrganisation: part.organisation, now: now) { found.append(gate) }
+    return found
+  }
+
+  /// Shut gates of everything that has mail, with the messages behind each. Walks the index: for an operator, not for a pick.
+  func allGates(now: Milliseconds) -> [(gate: Gate, messages: Int)] {
+    var rows: [String: (gate: Gate, messages: Int)] = [:]
+    for (part, state) in mirror.parts {
+      for gate in gates(of: part, now: now) {
+        let name = "\(gate.scope.rawValue) \(gate.key) \(gate.reason.rawValue)"
+        rows[name, default: (gate, 0)].messages += state.count
+      }
+    }
+    return rows.values.sorted { ($0.gate.key, $0.gate.reason.rawValue) < ($1.gate.key, $1.gate.reason.rawValue) }
+  }
+}

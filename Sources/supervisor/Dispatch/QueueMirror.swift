@@ -1,0 +1,178 @@
+import DeliveryPolicy
+import MailModel
+import Redis
+
+/// Where a group's mail goes, as far as is known.
+enum Destination: Sendable, Equatable {
+  case resolving(since: Milliseconds)
+  case open(key: String, provider: MailboxProvider)
+  /// DNS could not be asked: looked at again then.
+  case unknown(since: Milliseconds, until: Milliseconds, why: String)
+  /// DNS said for good that nobody is there: its messages are being concluded.
+  case closed(ConcludeReason)
+}
+
+/// What the queue holds, as far as its answers told: parts with their heads, groups with their destinations, and by (set,
+/// lane key, organisation) the shelf of heads that a pick takes from. A cache of the directory: a stale row costs an empty
+/// pick, never a message. `visits` counts the rows that were looked at.
+struct QueueMirror {
+  struct Part {
+    var count: Int
+    var score: Milliseconds
+    var sequence: Int64
+    /// Messages in picks whose answer is not back.
+    var planned = 0
+  }
+
+  private struct GroupState {
+    var destination: Destination
+    var organisations: Set<String> = []
+  }
+
+  /// (set, lane key, organisation): what all IPs of a set share of one organisation's mail.
+  private struct Shelf: Hashable {
+    let set: String
+    let key: String
+    let organisation: String
+  }
+
+  private struct Head: Comparable {
+    let score: Milliseconds
+    let part: GroupPart
+
+    static func < (a: Self, b: Self) -> Bool {
+      a.score != b.score ? a.score < b.score : a.part.group.domain < b.part.group.domain
+    }
+  }
+
+  private let pools: [String: [String]]
+  private var ipsOfSet: [String: [String]] = [:]
+  private var setsOfIP: [String: [String]] = [:]
+  private(set) var parts: [GroupPart: Part] = [:]
+  private var groups: [Group: GroupState] = [:]
+  private var shelves: [Shelf: BinaryHeap<Head>] = [:]
+  /// Parts that the call in the making has picked from.
+  private var pickedNow: [Shelf: [GroupPart]] = [:]
+
+  private(set) var visits = 0
+  private(set) var messageCount = 0
+
+  init(pools: [String: [String]]) { self.pools = pools }
+
+  var groupCount: Int { groups.count }
+
+  // MARK: sets
+
+  func ips(of set: String) -> [String] {
+    ipsOfSet[set] ?? IPSet(set)?.addresses(pools: pools) ?? []
+  }
+
+  /// A set is met the first time mail for it is: a pool less IPs may be any of many.
+  private mutating func learn(_ set: String) {
+    guard ipsOfSet[set] == nil else { return }
+    let ips = ips(of: set)
+    ipsOfSet[set] = ips
+    for ip in ips { setsOfIP[ip, default: []].append(set) }
+  }
+
+  // MARK: what the queue says
+
+  /// The state of one part. An answer older than what is known is passed over.
+  /// - Returns: whether its group is new (its destination is to be looked up), and whether the part is to be shelved.
+  mutating func update(_ head: QueueHead, now: Milliseconds) -> (isNew: Bool, needsShelf: Bool) {
+    let part = head.part
+    let before = parts[part]
+    if let before, head.sequence < before.sequence { return (false, false) }
+    messageCount += head.count - (before?.count ?? 0)
+    guard head.count > 0 else {
+      parts[part] = nil
+      groups[part.group]?.organisations.remove(part.organisation)
+      if groups[part.group]?.organisations.isEmpty == true { groups[part.group] = nil }
+      return (false, false)
+    }
+    learn(part.group.set)
+    parts[part] = Part(count: head.count, score: head.score, sequence: head.sequence)
+    let isNew = groups[part.group] == nil
+    groups[part.group, default: GroupState(destination: .resolving(since: now))].organisations.insert(part.organisation)
+    return (isNew, before.map { $0.planned > 0 || head.score != $0.score } ?? true)
+  }
+
+  mutating func clear() {
+    parts = [:]
+    groups = [:]
+    shelves = [:]
+    messageCount = 0
+  }
+
+  func destination(of group: Group) -> Destination? { groups[group]?.destination }
+
+  mutating func setDestination(_ destination: Destination, of group: Group) { groups[group]?.destination = destination }
+
+  /// Parts of a group that have mail.
+  func parts(of group: Group) -> [GroupPart] {
+    (groups[group]?.organisations ?? []).map { GroupPart(group: group, organisation: $0) }
+  }
+
+  /// Puts a part's head where picks find it; answers the lanes' key, nil when the group's destination is not open.
+  mutating func shelve(_ part: GroupPart) -> (key: String, provider: MailboxProvider)? {
+    guard let state = parts[part], case .open(let key, let provider)? = groups[part.group]?.destination else { return nil }
+    shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: BinaryHeap()].push(
+      Head(score: state.score, part: part))
+    return (key, provider)
+  }
+
+  // MARK: picking
+
+  /// A new call is in the making.
+  mutating func beginCall() { pickedNow = [:] }
+
+  mutating func plan(_ part: GroupPart, _ count: Int) { parts[part]?.planned += count }
+
+  mutating func unplan(_ part: GroupPart) { parts[part]?.planned = 0 }
+
+  /// The organisation's group with the lowest head among the sets of this IP, and how many it has. Rows that are no longer
+  /// true are dropped on the way.
+  mutating func takeHead(of organisation: String, at lane: LaneID) -> (part: GroupPart, available: Int)? {
+    var best: (shelf: Shelf, head: Head)?
+    for set in setsOfIP[lane.ip] ?? [] {
+      let shelf = Shelf(set: set, key: lane.key, organisation: organisation)
+      guard let head = validHead(shelf) else { continue }
+      if best == nil || best.map({ head < $0.head }) == true { best = (shelf, head) }
+    }
+    if let best {
+      _ = shelves[best.shelf]?.pop()
+      pickedNow[best.shelf, default: []].append(best.head.part)
+      return (best.head.part, parts[best.head.part]?.count ?? 1)
+    }
+    // All its groups here are picked already: the next of one of them, whose place in the order only its answer will tell.
+    guard let part = pickedAgain(organisation, at: lane) else { return nil }
+    return (part, remaining(part))
+  }
+
+  func hasMail(of organisation: String, at lane: LaneID) -> Bool {
+    (setsOfIP[lane.ip] ?? []).contains {
+      shelves[Shelf(set: $0, key: lane.key, organisation: organisation)]?.isEmpty == false
+    } || pickedAgain(organisation, at: lane) != nil
+  }
+
+  /// A group of this organisation that this call has picked from and that has more.
+  private func pickedAgain(_ organisation: String, at lane: LaneID) -> GroupPart? {
+    for set in setsOfIP[lane.ip] ?? [] {
+      let shelf = Shelf(set: set, key: lane.key, organisation: organisation)
+      if let part = pickedNow[shelf]?.last(where: { remaining($0) > 0 }) { return part }
+    }
+    return nil
+  }
+
+  private func remaining(_ part: GroupPart) -> Int { parts[part].map { $0.count - $0.planned } ?? 0 }
+
+  private mutating func validHead(_ shelf: Shelf) -> Head? {
+    while let head = shelves[shelf]?.first {
+      visits += 1
+      if let part = parts[head.part], part.planned == 0, part.score == head.score { return head }
+      _ = shelves[shelf]?.pop()
+    }
+    shelves[shelf] = nil
+    return nil
+  }
+}
