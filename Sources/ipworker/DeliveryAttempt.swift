@@ -51,7 +51,7 @@ struct DeliveryAttempt {
     let envelope = SMTPEnvelope(
       returnPath: "\(record.returnPathLocal)@\(record.returnPathHost)", recipient: record.recipient,
       isInternationalised: record.recipient.utf8.contains { $0 >= 0x80 }, isEightBit: worker.takeEightBit(entry))
-    return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets).run(
+    return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets, entryID: entry.entryID).run(
       on: worker,
       beforeDot: {
         FailPoint.workerBeforeDot.pass(message: record.messageID)

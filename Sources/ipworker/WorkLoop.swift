@@ -45,6 +45,8 @@ actor WorkLoop {
   private var eightBit: Set<String> = []
   /// Begun, and neither at their dot nor answered.
   private var begun: [String: WorkEntry] = [:]
+  /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
+  var cuttable: [String: any Channel] = [:]
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
   private var isAlone = false
@@ -243,6 +245,7 @@ actor WorkLoop {
     guard !hasFinished else { throw KeyError.supervisorGone }
     try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
     begun[entry.entryID] = kind == .begin ? entry : nil
+    if kind == .dot { cuttable[entry.entryID] = nil }
   }
 
   /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
@@ -363,7 +366,14 @@ actor WorkLoop {
       for entry in lane.takeWaiting(where: { _ in true }) { giveBack(entry) }
       lane.closeIdle(olderThan: .zero)
     }
+    for channel in cuttable.values { channel.close(promise: nil) }
+    cuttable = [:]
     finishIfDrained()
+  }
+
+  func mayCut(_ channel: any Channel, _ entryID: String) {
+    guard isEnding else { return cuttable[entryID] = channel }
+    channel.eventLoop.execute { channel.close(promise: nil) }
   }
 
   func end(code: Int32) {

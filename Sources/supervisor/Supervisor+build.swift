@@ -136,10 +136,15 @@ enum Installation {
     let resolver = try sandbox == nil ? DNSResolver(servers: config.dns.servers, trustAnchors: config.dns.trustAnchors) : nil
     let probe = resolver.map { DNSProbe(resolver: $0, domain: config.bounce.domain) }
     let lookup = destinationLookup(config, sandbox, resolver)
-    let destinations = Destinations(port: sandbox?.sink.port ?? config.smtp.port, providers: config.providers, lookup: lookup)
+    let tls = OutboundTLS(store: store)
+    let destinations = Destinations(
+      port: sandbox?.sink.port ?? config.smtp.port, providers: config.providers, tls: tls, lookup: lookup)
     let signal = Signal()
+    let limits = OrganisationLimits(store: store, config: config.limits)
+    let rules = PoolRules(store: store)
+    let credentials = Credentials(store: store)
     let dispatcher = Dispatcher(
-      store: store, host: host, config: config, destinations: destinations, signal: signal, log: log)
+      store: store, host: host, config: config, destinations: destinations, limits: limits, signal: signal, log: log)
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
     let due = DueLoop(store: store, host: host, heads: heads)
     let outcomes = OutcomeLoop(
@@ -163,7 +168,7 @@ enum Installation {
       heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
-      validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, clock: SystemClock.now)
+      validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules, clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher)
     let health = HealthReport(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
@@ -171,8 +176,11 @@ enum Installation {
     let metrics = MetricsText(intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders)
     let api = APIParts(
       config: config, store: store, send: send, keys: keys, explainer: explainer, dispatcher: dispatcher, history: history,
-      health: health, metrics: { await metrics.render() })
-    let server = APIServer(config: config, routes: APIServer.routes(api), log: log)
+      health: health, metrics: { await metrics.render() },
+      tenants: TenantRoutes(
+        config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
+      suppressions: SuppressionRoutes(list: Suppressions(store: store)))
+    let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox)

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import NIOCore
 import SMTPServer
 import TestSupport
@@ -50,6 +51,61 @@ import Testing
     #expect(mta.log.count == 10)
     let all = try await mta.get("/v1/gates").json["gates"] as? [[String: Any]] ?? []
     #expect(all.contains { $0["reason"] as? String == "org_limit" && $0["messages"] as? Int == 2 })
+    await mta.tearDown()
+  }
+
+  /// A run of Redis that not every journal is told to yet: nothing goes out, and `explain` says so.
+  @Test func aNewRunOfRedis() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    let isHeld = Locked(true)
+    let atDot = Locked(0)
+    options.script = { moment in
+      guard case .message(let message) = moment, message.messageID == "open" else { return nil }
+      atDot.change { $0 += 1 }
+      return .reply("250 ok", after: .seconds(isHeld.value ? 6 : 0))
+    }
+    let mta = try await MTAFixture(options)
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    try await mta.send("open", to: "u@\(Zones.domain(0))")
+    try await eventually("the first is at its dot") { atDot.value == 1 }
+    kill(try mta.redisPID(), SIGKILL)
+    try await eventually("it is accepted again", within: .seconds(20)) {
+      (try? await mta.send("behind", to: "u@\(Zones.domain(1))")) != nil
+    }
+    let gate = try await waitFor("redis", mta, "behind")
+    #expect(gate["scope"] as? String == "installation" && gate["until"] is NSNull)
+    #expect(mta.receiver.messageIDs("sent").isEmpty)
+    isHeld.change { $0 = false }
+    try await eventually("the journal was told and both are sent", within: .seconds(30)) {
+      Set(mta.receiver.messageIDs("sent")) == ["open", "behind"]
+    }
+    #expect(atDot.value == 1)
+    await mta.tearDown()
+  }
+
+  /// Content that is not there, or not what its hash says, is never sent empty: held under that reason, and sent when back.
+  @Test func contentThatIsAbsent() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    let mta = try await MTAFixture(options)
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    #expect(try mta.command("ip", "pull", "127.0.0.21").code == 0)
+    try await mta.send("hollow", to: "u@\(Zones.domain(0))")
+    let key = try mta.redis("KEYS", "*:c:*")
+    #expect(try mta.redis("RENAME", key, "aside") == "OK")
+    #expect(try mta.command("ip", "restore", "127.0.0.21").code == 0)
+    let gate = try await waitFor("content", mta, "hollow")
+    #expect(gate["scope"] as? String == "message" && gate["key"] as? String == "hollow")
+    #expect(mta.log.count == 0 && mta.receiver.all.isEmpty)
+    #expect(try mta.redis("RENAME", "aside", key) == "OK")
+    try await eventually("it is sent when the content is back", within: .seconds(90)) { mta.receiver.messageIDs("sent") == ["hollow"] }
     await mta.tearDown()
   }
 

@@ -144,6 +144,46 @@ import Testing
     await mta.tearDown()
   }
 
+  /// A host that accepts nothing and says nothing: a drain cuts it before its dot, counts no attempt, and does not wait.
+  @Test func aDrainCutsWhatIsNotAtItsDot() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    let hanging = Locked(0)
+    let atDot = Locked(0)
+    options.script = { moment in
+      switch moment {
+      case .mail where hanging.value < 3:
+        hanging.change { $0 += 1 }
+        return SinkAction(.hang)
+      case .message:
+        atDot.change { $0 += 1 }
+        return .reply("250 ok", after: .milliseconds(1200))
+      default: return nil
+      }
+    }
+    let mta = try await MTAFixture(options)
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    for index in 0..<3 { try await mta.send("hang\(index)", to: "u@\(Zones.domain(0))") }
+    try await eventually("three sessions hang") { hanging.value == 3 }
+    try await mta.send("late", to: "u@\(Zones.domain(1))")
+    try await eventually("one is at its dot") { atDot.value == 1 }
+    let pid = try #require(try mta.workerPIDs()["127.0.0.21"])
+    let began = ContinuousClock.now
+    #expect(try mta.command("ip", "pull", "127.0.0.21").code == 0)
+    try await eventually("the worker is gone") { !MTAFixture.isAlive(pid) }
+    #expect(ContinuousClock.now - began < .seconds(6))
+    try await eventually("what was at its dot has its reply") { mta.receiver.messageIDs("sent") == ["late"] }
+    #expect(mta.receiver.all.count == 1, "a cut session is no attempt")
+    #expect(try await mta.get("/v1/messages/hang0/explain").json["state"] as? String == "queued")
+    #expect(try mta.command("ip", "restore", "127.0.0.21").code == 0)
+    try await eventually("all are delivered") { mta.receiver.messageIDs("sent").count == 4 }
+    #expect(atDot.value == 4)
+    await mta.tearDown()
+  }
+
   /// While the receiver is down events wait on disk, over a restart too, and leave after it; a refused one ends by itself.
   @Test func eventsWaitForTheirReceiver() async throws {
     let dns = try await NameServer(zones: Zones.separate(2))

@@ -146,6 +146,9 @@ package final class MTAFixture: @unchecked Sendable {
   /// Every pass with this message kills its process.
   package func armFailPoint(message id: String) throws { _ = try scratch.write("fail", id) }
 
+  /// The next pass of the named place kills this process instead of the one that passes.
+  package func armFailPoint(killing pid: Int32) throws { _ = try scratch.write("fail", "pid:\(pid)") }
+
   package var isFailPointArmed: Bool { FileManager.default.fileExists(atPath: scratch.file("fail")) }
 
   package var pid: Int32 { process?.pid ?? -1 }

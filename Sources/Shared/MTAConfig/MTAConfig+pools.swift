@@ -119,8 +119,8 @@ extension MTAConfig {
     limits.queueMaxMessages = reader.integer("limits.queue_max_messages", 1...1_000_000_000, limits.queueMaxMessages)
     limits.queueMaxMiB = reader.integer("limits.queue_max_mib", 0...1_048_576, 0)
     limits.minFreeMiB = reader.integer("limits.min_free_mib", 0...1_048_576, limits.minFreeMiB)
-    _ = reader.integer("limits.api_rate_per_key", 0...1_000_000, 0)
-    _ = reader.integer("limits.api_rate_per_ip", 0...1_000_000, 0)
+    limits.apiRatePerKey = reader.integer("limits.api_rate_per_key", 0...1_000_000, 0)
+    limits.apiRatePerIP = reader.integer("limits.api_rate_per_ip", 0...1_000_000, 0)
   }
 
   private func upstreamLimit(_ name: String) -> (upstream: String, range: ClosedRange<Int>) { (name, 0...1_000_000_000) }

@@ -40,7 +40,7 @@ extension MTAConfig {
   /// Features of later versions.
   private static let laterKeys = [
     "api.tls", "redis.min_replicas", "redis.ca", "bounce.listen", "bounce.postmaster", "bounce.tls", "submission", "warming",
-    "breaker", "dnsbl", "identity", "limits.api_rate_per_key", "limits.api_rate_per_ip", "unsubscribe",
+    "breaker", "dnsbl", "identity", "unsubscribe",
     "history.keep_content_days",
   ]
 

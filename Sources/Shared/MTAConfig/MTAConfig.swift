@@ -80,6 +80,9 @@ package struct MTAConfig: Sendable {
   package struct Limits: Sendable {
     package var orgDaily = 50_000
     package var orgHourly = 5_000
+    /// Requests a second by API key and by client address; 0 = no limit.
+    package var apiRatePerKey = 0
+    package var apiRatePerIP = 0
     package var queueMaxMessages = 5_000_000
     /// 0 = half of memory, at most 16,384.
     package var queueMaxMiB = 0

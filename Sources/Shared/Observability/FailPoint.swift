@@ -2,8 +2,8 @@ internal import Glibc
 
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
-/// is not empty stays, and kills whoever passes with the message id that it holds. Off, and a single comparison, unless the
-/// variable is set.
+/// says `pid:N` has that process killed instead, once; one that says anything else stays, and kills whoever passes with the
+/// message id that it holds. Off, and a single comparison, unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
   case workerBeforeDot = "worker-before-dot"
@@ -30,6 +30,10 @@ package enum FailPoint: String, Sendable, CaseIterable {
   /// Dies here when armed for this place (and this message).
   package func pass(message id: String = "") {
     guard let armed = Self.armed, armed.name == rawValue, let victim = Self.victim(armed.file) else { return }
+    if victim.hasPrefix("pid:"), let other = Int32(victim.dropFirst(4)) {
+      if unlink(armed.file) == 0 { kill(other, SIGKILL) }
+      return
+    }
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), SIGKILL)
     while true { pause() }

@@ -166,6 +166,14 @@ extension QueueStore {
     try await client.send(RedisCommand("HGET", keys.journal, ip)).int64
   }
 
+  /// Values of shared counters, 0 where none is.
+  package func counters(_ names: [String]) async throws -> [Int] {
+    var command = RedisCommand("MGET")
+    for name in names { command.add(keys.counter(name)) }
+    let values = try await client.send(command).array ?? []
+    return names.indices.map { values.indices.contains($0) ? values[$0].int ?? 0 : 0 }
+  }
+
   package func liveCount() async throws -> Int { try await client.send(RedisCommand("GET", keys.live)).int ?? 0 }
 
   /// Numbers known for a message id, by organisation.

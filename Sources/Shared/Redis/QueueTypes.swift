@@ -192,7 +192,8 @@ package struct SuppressionRow: Sendable, Equatable {
     self.source = source
   }
 
-  var value: String { "\(until) \(reason) \(since) \(source)" }
+  /// As the Functions read it.
+  package var value: String { "\(until) \(reason) \(since) \(source)" }
 }
 
 package struct EffectItem: Sendable {

@@ -44,10 +44,22 @@ package struct RedisKeys: Sendable {
   var journal: String { prefix + ":journal" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }
+  /// String: one shared counter of dispatch.
+  func counter(_ name: String) -> String { prefix + ":n:" + name }
   /// String: last message number given out to a host, in blocks.
   var numbers: String { prefix + ":numbers" }
   /// Hash of DKIM keys: domain → sealed record.
   var dkim: String { prefix + ":dkim" }
+  /// Hash of API keys: SHA-256 → JSON row.
+  package var credentials: String { prefix + ":cred" }
+  /// Hash: organisation → JSON of its own limits.
+  package var organisationLimits: String { prefix + ":orglimit" }
+  /// Hash: organisation → JSON list of its pool rules.
+  package var poolRules: String { prefix + ":poolrules" }
+  /// Hash: recipient domain → JSON of its outbound TLS mode.
+  package var outboundTLS: String { prefix + ":tls" }
+  /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.
+  package var pauses: String { prefix + ":paused" }
   /// Hash: address → row. Scope is an organisation, or `*` for all.
-  func suppression(_ scope: String) -> String { prefix + ":sup:" + scope }
+  package func suppression(_ scope: String) -> String { prefix + ":sup:" + scope }
 }

@@ -15,7 +15,7 @@ package final class SMTPConnection {
   /// Transactions begun.
   package private(set) var transactions = 0
 
-  private let channel: any Channel
+  package let channel: any Channel
   private let replies: ReplyHandler
   private var needsReset = false
   private var hasEnded = false
@@ -30,13 +30,14 @@ package final class SMTPConnection {
   package var isUsable: Bool { !hasEnded && channel.isActive && !replies.isSpoiled }
 
   /// Connects from the source address, reads the greeting, says EHLO, and upgrades to TLS as the demand asks.
-  package static func open(_ target: SMTPTarget, tls context: TLSContext, on eventLoop: any EventLoop) async -> Result<
-    SMTPConnection, SMTPOpenFailure
-  > {
+  /// - Parameter began: gets the session's channel before it connects, so that the caller may close it at any time.
+  package static func open(
+    _ target: SMTPTarget, tls context: TLSContext, on eventLoop: any EventLoop, began: @escaping @Sendable (any Channel) -> Void = { _ in }
+  ) async -> Result<SMTPConnection, SMTPOpenFailure> {
     let channel: any Channel
     let replies: ReplyHandler
     do {
-      (channel, replies) = try await connect(target, eventLoop)
+      (channel, replies) = try await connect(target, eventLoop, began)
     } catch {
       return .failure(SMTPOpenFailure(stage: .connect, fault: connectFault(error, target)))
     }
@@ -48,7 +49,9 @@ package final class SMTPConnection {
     return .success(connection)
   }
 
-  private static func connect(_ target: SMTPTarget, _ eventLoop: any EventLoop) async throws -> (any Channel, ReplyHandler) {
+  private static func connect(
+    _ target: SMTPTarget, _ eventLoop: any EventLoop, _ began: @escaping @Sendable (any Channel) -> Void
+  ) async throws -> (any Channel, ReplyHandler) {
     // IP_BIND_ADDRESS_NO_PORT: the kernel picks the port at connect, so one source can hold more than 28,000 sessions.
     let noPort = ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: 24))
     let source = try SocketAddress(ipAddress: target.sourceIP, port: 0)
@@ -58,7 +61,8 @@ package final class SMTPConnection {
       .connectTimeout(target.timeouts.connect)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
+        began(channel)
+        return channel.eventLoop.makeCompletedFuture {
           let handler = ReplyHandler(eventLoop: channel.eventLoop)
           made.value = handler
           try channel.pipeline.syncOperations.addHandler(handler)

@@ -1,4 +1,5 @@
 import MailModel
+import NIOCore
 import SMTPClient
 
 /// One message over SMTP: an idle session of its lane if there is one, else hosts and addresses in the route's order. Trouble
@@ -11,9 +12,20 @@ struct Transmission {
   let lane: WorkLane
   let envelope: SMTPEnvelope
   let octets: [UInt8]
+  /// The entry's id: by it a drain finds the session to cut.
+  let entryID: String
 
   func run(on worker: isolated WorkLoop, beforeDot: () throws -> Void, afterDot: () -> Void) async -> AttemptResult {
+    let result = await talk(on: worker, beforeDot, afterDot)
+    worker.cuttable[entryID] = nil
+    guard worker.isEnding, result.kind == .connectionFailed else { return result }
+    // Cut by the drain: it says nothing of the host, and no attempt is counted.
+    return AttemptResult(kind: .unbegun, sourceIP: worker.sourceIP, at: worker.now())
+  }
+
+  private func talk(on worker: isolated WorkLoop, _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async -> AttemptResult {
     while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
+      worker.cuttable[entryID] = connection.channel
       let result = await connection.transact(envelope, octets: octets, beforeDot: beforeDot, afterDot: afterDot)
       // A kept session may have died unnoticed: that says nothing of the host, a fresh one is tried.
       if case .lost = result { continue }
@@ -46,10 +58,12 @@ struct Transmission {
     SMTPConnection, SMTPOpenFailure
   > {
     var target = worker.target(host: name, address: address, port: route.port, tls: route.tls)
-    let result = await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop)
-    guard case .failure(let failure) = result, failure.isTLS, route.tls == .opportunistic else { return result }
+    let entryID = entryID
+    let began: @Sendable (any Channel) -> Void = { channel in worker.assumeIsolated { $0.mayCut(channel, entryID) } }
+    let result = await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop, began: began)
+    guard case .failure(let failure) = result, failure.isTLS, route.tls == .opportunistic, !worker.isEnding else { return result }
     target.tls = .never
-    return await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop)
+    return await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop, began: began)
   }
 
   private func unreachable(

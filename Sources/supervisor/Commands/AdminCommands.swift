@@ -70,7 +70,7 @@ struct AdminCommands: Sendable {
       ]).string
     case "send":
       let body = arguments["body"] ?? ""
-      let answer = try await send.handle(.send) { ByteBuffer(string: body) }
+      let answer = try await send.handle(.send, .master) { ByteBuffer(string: body) }
       return answer.body
     default: throw APIError.bad("unknown command \(request.command)")
     }

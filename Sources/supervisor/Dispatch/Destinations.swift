@@ -21,13 +21,15 @@ actor Destinations {
 
   private let lookup: @Sendable (String) async -> MailHosts
   private let providers: ProviderTable
+  private let tls: OutboundTLS
   private let port: Int
   private var cache: [String: (answer: Answer, until: Milliseconds)] = [:]
   private var running: [String: Task<(answer: Answer, until: Milliseconds), Never>] = [:]
 
-  init(port: Int, providers: ProviderTable, lookup: @escaping @Sendable (String) async -> MailHosts) {
+  init(port: Int, providers: ProviderTable, tls: OutboundTLS, lookup: @escaping @Sendable (String) async -> MailHosts) {
     self.port = port
     self.providers = providers
+    self.tls = tls
     self.lookup = lookup
   }
 
@@ -46,8 +48,13 @@ actor Destinations {
   }
 
   /// Without asking DNS; nil when nothing fresh is known.
-  func cached(_ domain: String) -> Known? {
-    guard let row = cache[domain], row.until > SystemClock.now(), case .known(let known) = row.answer else { return nil }
+  func cached(_ domain: String) async -> Known? {
+    guard let row = cache[domain], row.until > SystemClock.now(), case .known(var known) = row.answer,
+      let demand = try? await tls.demand(for: domain)
+    else { return nil }
+    guard demand == .require, known.route.tls != .require else { return known }
+    known.route.tls = .require
+    known.encoded = known.route.encoded()
     return known
   }
 

@@ -14,7 +14,7 @@ actor Dispatcher {
   private let store: QueueStore
   private let host: String
   private let destinations: Destinations
-  private let limits: MTAConfig.Limits
+  private let limits: OrganisationLimits
   private let allIPs: Set<String>
   private let log: Logger
   private let signal: Signal
@@ -31,14 +31,15 @@ actor Dispatcher {
   private(set) var dispatched = 0
 
   init(
-    store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, signal: Signal, log: Logger
+    store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
+    signal: Signal, log: Logger
   ) {
     self.store = store
     self.host = host
     self.destinations = destinations
     self.signal = signal
     self.log = log
-    limits = config.limits
+    self.limits = limits
     allIPs = Set(config.sourceIPs.map(\.address))
     pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
     index = LaneIndex(pools: pools, providers: config.providers, storedPermits: [:])
@@ -115,6 +116,7 @@ actor Dispatcher {
   private func dispatch(_ planned: [PlannedPick], _ now: Milliseconds) async {
     var picks: [Pick] = []
     var bound: [PlannedPick] = []
+    let limits = await limits.limits(of: Array(Set(planned.map(\.part.organisation))))
     for pick in planned {
       guard let known = await destinations.cached(pick.part.group.domain) else {
         // The route went stale between two looks: ask again, spend nothing.
@@ -127,7 +129,7 @@ actor Dispatcher {
         Pick(
           part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description, route: known.encoded,
           firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt,
-          counters: counters(pick.part.organisation, now)))
+          counters: limits[pick.part.organisation].map { OrganisationLimits.counters(pick.part.organisation, $0, now) } ?? []))
     }
     guard !picks.isEmpty else { return }
     FailPoint.supervisorBeforeDispatch.pass()
@@ -158,14 +160,6 @@ actor Dispatcher {
         scope: .organisation, key: pick.part.organisation, reason: .orgLimit, since: now, until: (now / window + 1) * window))
   }
 
-  /// What hosts share of an organisation: its hour and its day, UTC.
-  private func counters(_ organisation: String, _ now: Milliseconds) -> [SharedCounter] {
-    [
-      SharedCounter(key: "oh:\(now / 3_600_000):\(organisation)", limit: limits.orgHourly, secondsToLive: 7200),
-      SharedCounter(key: "od:\(now / 86_400_000):\(organisation)", limit: limits.orgDaily, secondsToLive: 172_800),
-    ]
-  }
-
   // MARK: what others tell
 
   /// Heads of queues that a Function answered or another host woke.
@@ -194,6 +188,12 @@ actor Dispatcher {
   func setIP(_ ip: String, isOpen: Bool) {
     if isOpen { readyIPs.insert(ip) } else { readyIPs.remove(ip) }
     index.setIP(ip, isOpen: isOpen)
+    signal.fire()
+  }
+
+  /// Its limits are others now: what was stopped by the old ones may try again.
+  func limitsChanged(_ organisation: String) {
+    index.open(organisation: organisation)
     signal.fire()
   }
 

@@ -17,13 +17,17 @@ struct APIParts: Sendable {
   var history: HistoryStore
   var health: HealthReport
   var metrics: @Sendable () async -> String
+  var tenants: TenantRoutes
+  var suppressions: SuppressionRoutes
 }
 
 extension APIServer {
   static let version = "0.1.0"
 
   /// Every route, in one table.
-  static func routes(_ parts: APIParts) -> [APIRoute] {
+  static func routes(_ parts: APIParts) -> [APIRoute] { mail(parts) + parts.tenants.all + parts.suppressions.all }
+
+  private static func mail(_ parts: APIParts) -> [APIRoute] {
     [
       APIRoute(method: .get, path: "/", access: .open) { _ in HTTPAnswer(.ok, root) },
       APIRoute(method: .get, path: "/health", access: .open) { _ in HTTPAnswer(.ok, await parts.health.json()) },
@@ -32,34 +36,31 @@ extension APIServer {
         answer.contentType = "text/plain; version=0.0.4; charset=utf-8"
         return answer
       },
-      APIRoute(method: .post, path: "/send", access: .master) { try await parts.send.handle(.send, body: $0.body) },
-      APIRoute(method: .post, path: "/send/system", access: .master) { try await parts.send.handle(.system, body: $0.body) },
-      APIRoute(method: .post, path: "/send/postbox", access: .master) { try await parts.send.handle(.postbox, body: $0.body) },
-      APIRoute(method: .get, path: "/send/receipt/:id", access: .master) { try await receipt($0, parts) },
+      APIRoute(method: .post, path: "/send", access: .tenant) { try await parts.send.handle(.send, $0.principal, body: $0.body) },
+      APIRoute(method: .post, path: "/send/system", access: .tenant) { try await parts.send.handle(.system, $0.principal, body: $0.body) },
+      APIRoute(method: .post, path: "/send/postbox", access: .tenant) { try await parts.send.handle(.postbox, $0.principal, body: $0.body) },
+      APIRoute(method: .get, path: "/send/receipt/:id", access: .tenant) { try await receipt($0, parts) },
       APIRoute(method: .post, path: "/dkim", access: .master) { try await setKey($0, parts) },
       APIRoute(method: .get, path: "/dkim", access: .master) { _ in
         struct Body: Encodable { var domains: [KeyStore.Listed] }
-        return HTTPAnswer(encoding: Body(domains: try await redis { try await parts.keys.list() }))
+        return HTTPAnswer(encoding: Body(domains: try await parts.keys.list()))
       },
       APIRoute(method: .delete, path: "/dkim/:domain", access: .master) { call in
         let domain = try domain(call)
-        guard try await redis({ try await parts.keys.remove(domain: domain) }) else {
+        guard try await parts.keys.remove(domain: domain) else {
           throw APIError(status: 404, text: "DKIM key not found")
         }
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true))]).string)
       },
       APIRoute(method: .post, path: "/dkim/:domain/register", access: .master) { try await register($0, parts) },
-      APIRoute(method: .get, path: "/v1/messages/:id", access: .master) { call in
+      APIRoute(method: .get, path: "/v1/messages/:id", access: .tenant) { call in
         struct Body: Encodable { var messages: [HistoryStore.Entry] }
-        let entries = try await parts.history.find(call.parameters["id"] ?? "", organisation: call.query["organizationId"])
+        let entries = try await parts.history.find(call.parameters["id"] ?? "", organisation: call.organisation)
         guard !entries.isEmpty else { throw APIError(status: 404, text: "Message not found") }
         return HTTPAnswer(encoding: Body(messages: entries))
       },
-      APIRoute(method: .get, path: "/v1/messages/:id/explain", access: .master) { call in
-        HTTPAnswer(
-          encoding: try await redis {
-            try await parts.explainer.explain(call.parameters["id"] ?? "", organisation: call.query["organizationId"])
-          })
+      APIRoute(method: .get, path: "/v1/messages/:id/explain", access: .tenant) { call in
+        HTTPAnswer(encoding: try await parts.explainer.explain(call.parameters["id"] ?? "", organisation: call.organisation))
       },
       APIRoute(method: .get, path: "/v1/gates", access: .master) { _ in
         struct Body: Encodable { var gates: [Explanation.Shut] }
@@ -81,15 +82,11 @@ extension APIServer {
     }
   }
 
-  /// Faults of Redis become 503.
-  private static func redis<Value>(_ work: () async throws -> Value) async throws -> Value {
-    do { return try await work() } catch is RedisError { throw RedisUnavailable() }
-  }
-
   private static func receipt(_ call: APIRequest, _ parts: APIParts) async throws -> HTTPAnswer {
+    guard call.principal == .master else { throw APIError.forbidden("Receipts require the master credential") }
     let id = call.parameters["id"] ?? ""
     guard (1...200).contains(id.utf8.count) else { throw APIError.bad("Invalid work attempt id") }
-    let found = try await redis { try await parts.store.receipts(identity: id, now: parts.send.clock()) }
+    let found = try await parts.store.receipts(identity: id, now: parts.send.clock())
     let receipt: (messageID: String, acceptedAt: Milliseconds)?
     if let organisation = call.query["organizationId"] {
       receipt = found[organisation]
@@ -127,7 +124,7 @@ extension APIServer {
       throw APIError.bad("domain must be a domain name")
     }
     guard DomainName.isHostName(selector) else { throw APIError.bad("selector must be a DNS label") }
-    do { try await redis { try await parts.keys.set(domain: domain, selector: selector, pem: pem) } } catch let error as RenderError {
+    do { try await parts.keys.set(domain: domain, selector: selector, pem: pem) } catch let error as RenderError {
       throw APIError.bad("privateKey is not usable: \(error)")
     }
     return HTTPAnswer(
@@ -136,9 +133,7 @@ extension APIServer {
 
   private static func register(_ call: APIRequest, _ parts: APIParts) async throws -> HTTPAnswer {
     let domain = try domain(call)
-    let registration = try await redis {
-      try await parts.keys.register(domain: domain, returnPathHost: try returnPathHost(await call.body()))
-    }
+    let registration = try await parts.keys.register(domain: domain, returnPathHost: try returnPathHost(await call.body()))
     var fields: [(String, JSONObject.Value)] = [
       ("success", .bool(true)), ("domain", .text(domain)), ("selector", .text(registration.row.selector)),
       ("dnsRecord", .text(registration.dnsRecord)), ("created", .bool(registration.isCreated)),

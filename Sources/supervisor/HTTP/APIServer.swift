@@ -5,6 +5,7 @@ import Logging
 import MTAConfig
 import MailFormat
 import NIOCore
+import Redis
 
 /// One route: method, path pattern (`:name` takes a segment), who may call it, what it does. The table of all routes is
 /// `APIServer+routes.swift`, the one place that a document of the API can be made from.
@@ -12,6 +13,8 @@ struct APIRoute: Sendable {
   enum Access: Sendable {
     case open
     case master
+    /// The master key or an organisation's own.
+    case tenant
     /// Open from loopback only, else the master key.
     case loopbackOrMaster
   }
@@ -28,14 +31,43 @@ struct APIRoute: Sendable {
 struct APIRequest: Sendable {
   var parameters: [String: String]
   var query: [String: String]
+  var principal: Principal
   var body: @Sendable () async throws -> ByteBuffer
+  /// The body in pieces as they come, for who must not hold it whole.
+  var pieces: @Sendable ((ByteBuffer) throws -> Void) async throws -> Void
+
+  func json() async throws -> JSONBody { try JSONBody(Data(try await body().readableBytesView)) }
+
+  /// A whole number of the query.
+  func number(_ name: String, _ range: ClosedRange<Int>, _ standard: Int) throws(APIError) -> Int {
+    guard let text = query[name] else { return standard }
+    guard let value = Int(text), range.contains(value) else {
+      throw .bad("\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return value
+  }
+
+  /// The organisation that a bare message id is looked for in: the key's own, else the query's.
+  var organisation: String? { principal.scope ?? query["organizationId"] }
 }
 
 /// The HTTP API (DESIGN section 8.3).
 struct APIServer: Sendable {
   let config: MTAConfig
   let routes: [APIRoute]
+  let credentials: Credentials
   let log: Logger
+  private let keyRate: RequestRate
+  private let peerRate: RequestRate
+
+  init(config: MTAConfig, routes: [APIRoute], credentials: Credentials, log: Logger) {
+    self.config = config
+    self.routes = routes
+    self.credentials = credentials
+    self.log = log
+    keyRate = RequestRate(perSecond: config.limits.apiRatePerKey)
+    peerRate = RequestRate(perSecond: config.limits.apiRatePerIP)
+  }
 
   func respond(_ request: Request, peer: String?) async -> HTTPAnswer {
     let path = request.uri.path
@@ -49,8 +81,10 @@ struct APIServer: Sendable {
         allowed.append(route.method.rawValue)
         continue
       }
-      guard isAllowed(route.access, request, peer) else { return HTTPAnswer(APIError(status: 401, text: "Unauthorized")) }
-      return await run(route, request, parameters)
+      do {
+        let principal = try await admit(route.access, request, peer)
+        return await run(route, request, parameters, principal)
+      } catch { return HTTPAnswer(error) }
     }
     guard !allowed.isEmpty else { return HTTPAnswer(APIError(status: 404, text: "Not Found")) }
     var answer = HTTPAnswer(APIError(status: 405, text: "Method Not Allowed"))
@@ -58,19 +92,30 @@ struct APIServer: Sendable {
     return answer
   }
 
-  private func run(_ route: APIRoute, _ request: Request, _ parameters: [String: String]) async -> HTTPAnswer {
+  private func run(_ route: APIRoute, _ request: Request, _ parameters: [String: String], _ principal: Principal) async -> HTTPAnswer {
     let limit = config.api.maxBodyMiB << 20
     let body = request.body
     let length = request.headers[.contentLength].flatMap { Int($0) }
-    let call = APIRequest(parameters: parameters, query: Self.query(request.uri.query)) {
-      if let length, length > limit { throw APIError.tooLarge }
-      do { return try await body.collect(upTo: limit) } catch is NIOTooManyBytesError { throw APIError.tooLarge } catch let error
-        as HTTPError where error.status == .contentTooLarge
-      { throw APIError.tooLarge }
-    }
+    let call = APIRequest(
+      parameters: parameters, query: Self.query(request.uri.query), principal: principal,
+      body: {
+        if let length, length > limit { throw APIError.tooLarge }
+        do { return try await body.collect(upTo: limit) } catch is NIOTooManyBytesError { throw APIError.tooLarge } catch let error
+          as HTTPError where error.status == .contentTooLarge
+        { throw APIError.tooLarge }
+      },
+      pieces: { take in
+        if let length, length > limit { throw APIError.tooLarge }
+        var count = 0
+        for try await piece in body {
+          count += piece.readableBytes
+          guard count <= limit else { throw APIError.tooLarge }
+          try take(piece)
+        }
+      })
     do { return try await route.handler(call) } catch let error as APIError {
       return HTTPAnswer(error)
-    } catch is RedisUnavailable {
+    } catch is RedisError {
       return HTTPAnswer(Intake.away)
     } catch {
       log.error("request failed", metadata: ["path": "\(route.path)", "error": "\(error)"])
@@ -78,16 +123,29 @@ struct APIServer: Sendable {
     }
   }
 
-  private func isAllowed(_ access: APIRoute.Access, _ request: Request, _ peer: String?) -> Bool {
+  /// Who this is, if they may call the route: first the address's rate, so that guessing keys is slow too, then the key, then
+  /// the key's rate.
+  private func admit(_ access: APIRoute.Access, _ request: Request, _ peer: String?) async throws(APIError) -> Principal {
     switch access {
-    case .open: return true
-    case .loopbackOrMaster where peer.map({ $0.hasPrefix("127.") || $0 == "::1" }) ?? false: return true
-    case .master, .loopbackOrMaster:
-      guard let header = request.headers[.authorization] else { return false }
-      let token = header.hasPrefix("Bearer ") ? String(header.dropFirst("Bearer ".count)) : header
-      return Digest.isEqual(
-        Digest.sha256(Array(token.utf8)), Digest.sha256(Array(config.api.masterKey.utf8)))
+    case .open: return .anonymous
+    case .loopbackOrMaster where peer.map({ $0.hasPrefix("127.") || $0 == "::1" }) ?? false: return .anonymous
+    default: break
     }
+    if let peer, let wait = peerRate.refusal(peer) { throw .tooMany(wait) }
+    guard let header = request.headers[.authorization] else { throw .unauthorized }
+    let token = header.hasPrefix("Bearer ") ? String(header.dropFirst("Bearer ".count)) : header
+    let principal: Principal
+    if Digest.isEqual(Digest.sha256(Array(token.utf8)), Digest.sha256(Array(config.api.masterKey.utf8))) {
+      principal = .master
+    } else {
+      guard case .tenant = access else { throw .unauthorized }
+      do {
+        guard let organisation = try await credentials.organisation(of: token) else { throw APIError.unauthorized }
+        principal = .organisation(organisation)
+      } catch let error as APIError { throw error } catch { throw Intake.away }
+    }
+    if let wait = keyRate.refusal(Credentials.id(token)) { throw .tooMany(wait) }
+    return principal
   }
 
   private static func match(_ pattern: String, _ segments: [String]) -> [String: String]? {
@@ -116,9 +174,8 @@ struct APIServer: Sendable {
   }
 }
 
-/// Redis is away, in a handler that needs it.
-struct RedisUnavailable: Error {}
-
 extension APIError {
+  static let unauthorized = APIError(status: 401, text: "Unauthorized")
+  static func tooMany(_ seconds: Int) -> APIError { APIError(status: 429, text: "Too many requests", retryAfterSeconds: seconds) }
   static let tooLarge = APIError(status: 413, text: "Request body is too large")
 }

@@ -11,9 +11,10 @@ struct SendHandler: Sendable {
   let admission: Admission
   let validator: SendValidator
   let keys: KeyStore
+  let rules: PoolRules
   let clock: WallClock
 
-  func handle(_ mode: SendMode, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
+  func handle(_ mode: SendMode, _ principal: Principal, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
     if let refusal = admission.refusal { throw refusal }
     await intake.arrived()
     let ready: (submission: Submission, returnPathHost: String?)
@@ -21,11 +22,12 @@ struct SendHandler: Sendable {
     let packed: [UInt8]
     let size: Int
     do {
-      let submission = try validator.validate(Self.decode(try await body()), mode: mode, now: clock())
+      var submission = try validator.validate(Self.decode(try await body()), mode: mode, scope: principal.scope, now: clock())
       guard let key = try await keys.row(submission.dkimDomain) else {
         throw APIError.bad(
           "No DKIM key for dkimDomain \(submission.dkimDomain): register one with POST /dkim/\(submission.dkimDomain)/register")
       }
+      try await route(&submission)
       ready = (submission, key.returnPathHost)
       let octets = submission.content.encoded()
       size = octets.count
@@ -49,6 +51,16 @@ struct SendHandler: Sendable {
         ]).string)
     case .refused(let error): throw error
     }
+  }
+
+  /// Whose IPs carry it: the organisation's rule, else what the request said.
+  func route(_ submission: inout Submission) async throws {
+    let author = submission.content.authorAddress.split(separator: "@").last.map { $0.lowercased() }
+    guard
+      let rule = try await rules.rule(submission.organisation, from: author, to: submission.recipient.domain)
+    else { return }
+    if let pool = rule.pool { submission.pool = pool }
+    if let address = rule.dedicatedIp { submission.dedicatedIP = address }
   }
 
   private static func decode(_ buffer: ByteBuffer) throws(APIError) -> SendBody {

@@ -208,7 +208,7 @@ actor Intake {
     record.isSealed = submission.content.sealed != nil
     return AcceptItem(
       number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
-      group: Group(set: IPSet.pool(submission.pool).description, domain: submission.recipient.domain),
+      group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
       score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: waiting.hash,
       receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
   }

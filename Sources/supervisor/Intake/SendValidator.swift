@@ -26,6 +26,8 @@ struct Submission: Sendable {
   var organisation: String
   var recipient: EmailAddress
   var pool: String
+  /// By rule; the pool then only names where it was asked for.
+  var dedicatedIP: String?
   var dkimDomain: String
   var content: MessageContent
   var messageIDField: String?
@@ -45,10 +47,15 @@ struct SendValidator: Sendable {
   let pools: [String]
   let maxAge: Milliseconds
 
-  func validate(_ body: SendBody, mode: SendMode, now: Milliseconds) throws(APIError) -> Submission {
+  /// - Parameter scope: the organisation whose key this is; nil = the master key.
+  func validate(_ body: SendBody, mode: SendMode, scope: String? = nil, now: Milliseconds) throws(APIError) -> Submission {
     let basics = try basics(body)
     let organisation = try organisation(body, mode)
     try governed(body, mode)
+    if let scope {
+      guard mode == .send else { throw .forbidden("\(mode == .system ? "System" : "Postbox") intake requires the master credential") }
+      guard scope == organisation else { throw .forbidden("API key is not authorized for this organization") }
+    }
     if mode == .postbox { try checkAuthorBinding(body, basics.author) }
     let dkimDomain = try dkimDomain(body)
     var content = try content(body, basics)
@@ -323,4 +330,8 @@ struct SendValidator: Sendable {
     guard !name.contains("<"), !name.contains(">") else { return nil }
     return (name.isEmpty ? nil : name, address)
   }
+}
+
+extension Submission {
+  var ipSet: IPSet { dedicatedIP.map { .dedicated($0) } ?? .pool(pool) }
 }

@@ -41,7 +41,7 @@ actor DueLoop {
         if now >= nextHeld {
           let held = try await store.held(limit: 500).filter { $0.1 == "content" }.map(\.0)
           if !held.isEmpty { await heads(try await store.unhold(host: host, held).heads) }
-          nextHeld = now + 60_000
+          nextHeld = now + 10_000
         }
       } catch {
         next = 0

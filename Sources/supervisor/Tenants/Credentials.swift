@@ -1,0 +1,75 @@
+import MailFormat
+import MailModel
+import Observability
+import Redis
+
+/// Who a request comes from.
+enum Principal: Sendable, Equatable {
+  case anonymous
+  case master
+  case organisation(String)
+
+  /// The organisation whose mail alone it may touch; nil = all.
+  var scope: String? {
+    if case .organisation(let name) = self { return name }
+    return nil
+  }
+}
+
+/// API keys of organisations: `owlat_` and 32 hex digits, kept only as their SHA-256 (contract section 1.1; upstream keeps
+/// them in clear).
+struct Credentials: Sendable {
+  struct Row: Codable, Sendable {
+    var organizationId: String
+    var name: String
+    var createdAt: Milliseconds
+    var lastUsedAt: Milliseconds?
+    /// What a list shows of the key.
+    var prefix: String
+  }
+
+  /// `lastUsedAt` is written at most this often.
+  private static let usedResolution: Milliseconds = 60_000
+
+  private let table: ConfiguredTable<Row>
+
+  init(store: QueueStore) { table = ConfiguredTable(RedisHash(client: store.client, key: store.keys.credentials)) }
+
+  /// - Returns: the key itself, told this once.
+  func create(organisation: String, name: String) async throws -> (key: String, row: Row) {
+    let key = "owlat_" + Digest.hex(Digest.randomBytes(16))
+    let row = Row(
+      organizationId: organisation, name: name, createdAt: SystemClock.now(), lastUsedAt: nil, prefix: String(key.prefix(10)))
+    try await table.set(Self.id(key), row)
+    return (key, row)
+  }
+
+  /// Whose key this is; nil when nobody's.
+  func organisation(of key: String) async throws -> String? {
+    guard Self.isWellFormed(key), var row = try await table.row(Self.id(key)) else { return nil }
+    let now = SystemClock.now()
+    if now - (row.lastUsedAt ?? 0) >= Self.usedResolution {
+      row.lastUsedAt = now
+      try? await table.set(Self.id(key), row)
+    }
+    return row.organizationId
+  }
+
+  func list(organisation: String?) async throws -> [(id: String, row: Row)] {
+    try await table.all().filter { organisation == nil || $0.value.organizationId == organisation }
+      .map { ($0.key, $0.value) }.sorted { ($0.row.createdAt, $0.id) < ($1.row.createdAt, $1.id) }
+  }
+
+  /// - Parameter key: the key, or the id that a list shows.
+  func remove(_ key: String) async throws -> Bool {
+    let id = Self.isWellFormed(key) ? Self.id(key) : key
+    return try await table.remove(id)
+  }
+
+  static func id(_ key: String) -> String { Digest.hex(Digest.sha256(Array(key.utf8))) }
+
+  private static func isWellFormed(_ key: String) -> Bool {
+    key.hasPrefix("owlat_") && key.utf8.count == 38
+      && key.utf8.dropFirst(6).allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+  }
+}
