@@ -175,7 +175,7 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
     let metrics = MetricsText(intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders)
     let api = APIParts(
-      config: config, store: store, send: send, keys: keys, explainer: explainer, dispatcher: dispatcher, history: history,
+      config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys, explainer: explainer, dispatcher: dispatcher, history: history,
       health: health, metrics: { await metrics.render() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),

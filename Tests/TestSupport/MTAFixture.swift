@@ -219,6 +219,14 @@ package final class MTAFixture: @unchecked Sendable {
       in: .whitespacesAndNewlines)
   }
 
+  /// Highest resident memory of the supervisor (`VmHWM`), or with `reset` what it is now, from which the mark starts anew.
+  package func peakMemoryMiB(reset: Bool = false) throws -> Int {
+    if reset { try "5".write(toFile: "/proc/\(pid)/clear_refs", atomically: false, encoding: .utf8) }
+    let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+    let line = status.split(separator: "\n").first { $0.hasPrefix(reset ? "VmRSS:" : "VmHWM:") } ?? ""
+    return (Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first ?? "") ?? 0) >> 10
+  }
+
   package func logText() -> String { (try? String(contentsOfFile: scratch.file("log"), encoding: .utf8)) ?? "" }
 
   /// What an operator would look at first; for the message of a failure.

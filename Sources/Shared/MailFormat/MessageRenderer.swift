@@ -46,6 +46,7 @@ package enum MessageRenderer {
 
   package static func render(_ record: MessageRecord, _ content: MessageContent) throws(RenderError) -> RenderedMessage {
     if let sealed = content.sealed { return try split(sealed) }
+    let content = content.isTemplate ? Template.fill(content, record.values) : content
     var fields: [[UInt8]] = []
     let authorDomain = content.authorAddress.split(separator: "@").last.map(String.init) ?? record.returnPathHost
     fields.append(

@@ -28,6 +28,8 @@ package struct MessageContent: Sendable, Equatable {
   package var attachments: [Attachment] = []
   /// The finished message of `/send/postbox`, byte for byte; all else is then only for the record.
   package var sealed: [UInt8]?
+  /// True when `{{…}}` in it stand for each recipient's values (``MessageRecord/values``).
+  package var isTemplate = false
 
   package init(authorName: String?, authorAddress: String, subject: String) {
     self.authorName = authorName
@@ -47,6 +49,7 @@ package struct MessageContent: Sendable, Equatable {
     static let headerValue: UInt8 = 9
     static let attachment: UInt8 = 10
     static let sealed: UInt8 = 11
+    static let isTemplate: UInt8 = 12
     static let filename: UInt8 = 1
     static let contentType: UInt8 = 2
     static let content: UInt8 = 3
@@ -79,6 +82,7 @@ package struct MessageContent: Sendable, Equatable {
       writer.put(Tag.attachment, part.bytes)
     }
     if let sealed { writer.put(Tag.sealed, sealed) }
+    if isTemplate { writer.put(Tag.isTemplate, true) }
     return writer.bytes
   }
 
@@ -99,6 +103,7 @@ package struct MessageContent: Sendable, Equatable {
       case Tag.headerValue: headers.append(HeaderField(name: headerName, value: field.string))
       case Tag.attachment: attachments.append(try Self.attachment(field.bytes))
       case Tag.sealed: sealed = Array(field.bytes)
+      case Tag.isTemplate: isTemplate = field.bool
       default: continue
       }
     }

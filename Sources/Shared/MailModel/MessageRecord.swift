@@ -24,6 +24,19 @@ package struct MessageRecord: Sendable, Equatable {
   /// True when the content is the finished message, sent byte for byte with only DKIM before it.
   package var isSealed: Bool = false
 
+  /// What a template's names stand for in this recipient's message.
+  package struct TemplateValue: Sendable, Equatable {
+    package var name: String
+    package var value: String
+
+    package init(name: String, value: String) {
+      self.name = name
+      self.value = value
+    }
+  }
+
+  package var values: [TemplateValue] = []
+
   package init(
     messageID: String, workAttemptID: String?, organisation: String, recipient: String, pool: String,
     dkimDomain: String, returnPathLocal: String, returnPathHost: String, acceptedAt: Milliseconds,
@@ -60,6 +73,8 @@ package struct MessageRecord: Sendable, Equatable {
     static let deliveryDomain: UInt8 = 14
     static let contentSize: UInt8 = 15
     static let isSealed: UInt8 = 16
+    static let valueName: UInt8 = 17
+    static let value: UInt8 = 18
   }
 
   package func encoded() -> [UInt8] {
@@ -80,6 +95,10 @@ package struct MessageRecord: Sendable, Equatable {
     writer.put(Tag.deliveryDomain, deliveryDomain)
     writer.put(Tag.contentSize, contentSize)
     if isSealed { writer.put(Tag.isSealed, true) }
+    for value in values {
+      writer.put(Tag.valueName, value.name)
+      writer.put(Tag.value, value.value)
+    }
     return writer.bytes
   }
 
@@ -106,6 +125,8 @@ package struct MessageRecord: Sendable, Equatable {
       case Tag.deliveryDomain: deliveryDomain = field.string
       case Tag.contentSize: contentSize = field.int
       case Tag.isSealed: isSealed = field.bool
+      case Tag.valueName: values.append(TemplateValue(name: field.string, value: ""))
+      case Tag.value: if !values.isEmpty { values[values.count - 1].value = field.string }
       default: continue
       }
     }

@@ -152,6 +152,8 @@ actor Dispatcher {
     for number in answer.numbers { out[number] = pick.lane }
     dispatched += answer.numbers.count
     index.giveBack(pick.count - answer.numbers.count, to: pick.lane)
+    // A pick that was refused whole touched nothing, so no head comes back for its part.
+    if answer.numbers.isEmpty { index.unpick(pick.part) }
     guard let stopped = answer.stoppedBy else { return }
     let window: Milliseconds = stopped == 0 ? 3_600_000 : 86_400_000
     index.shut(

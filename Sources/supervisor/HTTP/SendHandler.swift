@@ -17,28 +17,14 @@ struct SendHandler: Sendable {
   func handle(_ mode: SendMode, _ principal: Principal, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
     if let refusal = admission.refusal { throw refusal }
     await intake.arrived()
-    let ready: (submission: Submission, returnPathHost: String?)
-    let hash: String
-    let packed: [UInt8]
-    let size: Int
+    let ready: Intake.Ready
     do {
-      var submission = try validator.validate(Self.decode(try await body()), mode: mode, scope: principal.scope, now: clock())
-      guard let key = try await keys.row(submission.dkimDomain) else {
-        throw APIError.bad(
-          "No DKIM key for dkimDomain \(submission.dkimDomain): register one with POST /dkim/\(submission.dkimDomain)/register")
-      }
-      try await route(&submission)
-      ready = (submission, key.returnPathHost)
-      let octets = submission.content.encoded()
-      size = octets.count
-      hash = Digest.hex(Digest.sha256(octets))
-      packed = Compression.compress(octets)
+      ready = try await self.ready(try Self.decode(try await body()), mode, principal)
     } catch {
       await intake.left()
-      throw error is RedisError ? Intake.away : error
+      throw error
     }
-    let answer = await intake.submit(
-      ready.submission, hash: hash, packed: packed, size: size, returnPathHost: ready.returnPathHost)
+    let answer = await intake.submit(ready)
     let identity = ready.submission.workAttemptID ?? ready.submission.messageID
     switch answer {
     case .accepted(let id):
@@ -51,6 +37,27 @@ struct SendHandler: Sendable {
         ]).string)
     case .refused(let error): throw error
     }
+  }
+
+  /// Judged, routed and packed.
+  func ready(_ body: SendBody, _ mode: SendMode, _ principal: Principal) async throws(APIError) -> Intake.Ready {
+    var submission = try validator.validate(body, mode: mode, scope: principal.scope, now: clock())
+    let host = try await returnPathHost(submission.dkimDomain)
+    do { try await route(&submission) } catch { throw Intake.away }
+    let packed = Intake.pack(submission.content)
+    return Intake.Ready(
+      submission: submission, hash: packed.hash, packed: packed.octets, size: packed.size, returnPathHost: host)
+  }
+
+  /// The domain's own return-path host, if it has one.
+  /// - Throws: 400 when the domain has no key: mail is not sent unsigned.
+  func returnPathHost(_ dkimDomain: String) async throws(APIError) -> String? {
+    let row: KeyStore.Row?
+    do { row = try await keys.row(dkimDomain) } catch { throw Intake.away }
+    guard let row else {
+      throw .bad("No DKIM key for dkimDomain \(dkimDomain): register one with POST /dkim/\(dkimDomain)/register")
+    }
+    return row.returnPathHost
   }
 
   /// Whose IPs carry it: the organisation's rule, else what the request said.

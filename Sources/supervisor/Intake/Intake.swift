@@ -28,13 +28,27 @@ actor Intake {
   static let patience: Milliseconds = 6_000
   static let receiptLife: Milliseconds = 4 * 86_400_000
 
-  private struct Waiting {
+  /// A submission with its content as it is stored.
+  struct Ready: Sendable {
     var submission: Submission
     var hash: String
+    /// Compressed; empty = it goes with another of its slice, or Redis has it.
     var packed: [UInt8]
+    /// Octets before compression.
     var size: Int
-    var returnPathHost: String
+    /// Nil = the configuration's.
+    var returnPathHost: String?
+  }
+
+  private struct Waiting {
+    var ready: Ready
     var continuation: CheckedContinuation<IntakeAnswer, Never>
+  }
+
+  /// Content by hash and compressed: what many messages share is stored once.
+  static func pack(_ content: MessageContent) -> (hash: String, octets: [UInt8], size: Int) {
+    let octets = content.encoded()
+    return (Digest.hex(Digest.sha256(octets)), Compression.compress(octets), octets.count)
   }
 
   private let store: QueueStore
@@ -87,21 +101,27 @@ actor Intake {
   }
 
   /// Accepts one message; returns after the durable write, or with the reason why there was none.
-  func submit(_ submission: Submission, hash: String, packed: [UInt8], size: Int, returnPathHost: String?) async
-    -> IntakeAnswer
-  {
+  func submit(_ ready: Ready) async -> IntakeAnswer {
     arriving -= 1
     return await withCheckedContinuation { continuation in
-      waiting.append(
-        Waiting(
-          submission: submission, hash: hash, packed: packed, size: size,
-          returnPathHost: returnPathHost ?? config.bounce.domain, continuation: continuation))
+      waiting.append(Waiting(ready: ready, continuation: continuation))
       endGatheringIfComplete()
       if !isRunning {
         isRunning = true
         Task { await self.work() }
       }
     }
+  }
+
+  /// Accepts at most ``slice`` messages of a batch in one write of their own.
+  /// - Parameter sharedContent: what all of them use; its octets go along only when Redis does not have them.
+  func submit(slice batch: [Ready], sharedContent: [UInt8]?) async -> [IntakeAnswer] {
+    guard !batch.isEmpty else { return [] }
+    let answers = await write(batch)
+    guard let sharedContent, answers.contains(Self.needsContent) else { return answers }
+    var withOctets = batch
+    withOctets[0].packed = sharedContent
+    return await write(withOctets)
   }
 
   private func endGatheringIfComplete() {
@@ -119,7 +139,7 @@ actor Intake {
       let count = min(waiting.count, Self.slice)
       let batch = Array(waiting.prefix(count))
       waiting.removeFirst(count)
-      let answers = await write(batch)
+      let answers = await write(batch.map(\.ready))
       for (item, answer) in zip(batch, answers) { item.continuation.resume(returning: answer) }
     }
     isRunning = false
@@ -142,14 +162,14 @@ actor Intake {
 
   // MARK: one write
 
-  private func write(_ batch: [Waiting]) async -> [IntakeAnswer] {
+  private func write(_ batch: [Ready]) async -> [IntakeAnswer] {
     let now = SystemClock.now()
     guard let session = store.client.session, let taken = try? await numbers.take(batch.count) else {
       return batch.map { _ in .refused(Self.away) }
     }
     let items = zip(batch, taken).map { item($0, number: $1, now: now) }
     var contents: [String: [UInt8]] = [:]
-    for waiting in batch { contents[waiting.hash] = waiting.packed }
+    for ready in batch where !ready.packed.isEmpty { contents[ready.hash] = ready.packed }
     let nonce = String(taken[0].value, radix: 36) + "-" + String(UInt32.random(in: .min ... .max), radix: 36)
     let deadline = now + session.clockOffset + Self.patience
     FailPoint.supervisorBeforeAccept.pass()
@@ -193,36 +213,41 @@ actor Intake {
     }
   }
 
-  private func item(_ waiting: Waiting, number: MessageNumber, now: Milliseconds) -> AcceptItem {
-    let submission = waiting.submission
+  private func item(_ ready: Ready, number: MessageNumber, now: Milliseconds) -> AcceptItem {
+    let submission = ready.submission
     let start = submission.sendAt ?? now
     let expires = min(start + config.smtp.maxAge, submission.deliverBy ?? .max)
     var record = MessageRecord(
       messageID: submission.messageID, workAttemptID: submission.workAttemptID, organisation: submission.organisation,
       recipient: submission.recipient.description, pool: submission.pool, dkimDomain: submission.dkimDomain,
-      returnPathLocal: VERPSigner.prefix + verp.token(number), returnPathHost: waiting.returnPathHost, acceptedAt: now,
-      expiresAt: expires, deliveryDomain: submission.deliveryDomain, contentSize: waiting.size)
+      returnPathLocal: VERPSigner.prefix + verp.token(number), returnPathHost: ready.returnPathHost ?? config.bounce.domain, acceptedAt: now,
+      expiresAt: expires, deliveryDomain: submission.deliveryDomain, contentSize: ready.size)
     record.messageIDField = submission.messageIDField
     record.campaignID = submission.campaignID
     record.tags = submission.tags
+    record.values = submission.values
     record.isSealed = submission.content.sealed != nil
     return AcceptItem(
       number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
       group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
-      score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: waiting.hash,
+      score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: ready.hash,
       receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
   }
 
-  private func answer(_ answer: AcceptAnswer, _ waiting: Waiting) -> IntakeAnswer {
+  private func answer(_ answer: AcceptAnswer, _ ready: Ready) -> IntakeAnswer {
     switch answer.status {
-    case .accepted: .accepted(messageID: waiting.submission.messageID)
+    case .accepted: .accepted(messageID: ready.submission.messageID)
     case .duplicate: .duplicate(messageID: answer.messageID)
     case .queueFull: .refused(Self.full)
-    // The octets were with it: cannot be; a client may try again.
-    case .needsContent, .late: .refused(Self.away)
+    case .needsContent: Self.needsContent
+    case .late: .refused(Self.away)
     }
   }
 
+  /// Nothing was done: the same once more, with the content's octets. Told to a client (who may try again) only if they were
+  /// with it, which cannot be.
+  private static let needsContent = IntakeAnswer.refused(
+    APIError(status: 503, text: "Service temporarily unavailable: content is missing", retryAfterSeconds: 1))
   static let away = APIError(status: 503, text: "Service temporarily unavailable: queue is not reachable", retryAfterSeconds: 5)
   static let full = APIError(status: 429, text: "Queue is full", retryAfterSeconds: 30)
   static let pending = APIError(

@@ -126,7 +126,7 @@ struct SendBody: Decodable, Sendable {
 
 extension KeyedDecodingContainer {
   /// null counts as absent.
-  fileprivate func member<Value: Decodable & Sendable>(_ key: Key) -> Member<Value> {
+  func member<Value: Decodable & Sendable>(_ key: Key) -> Member<Value> {
     guard contains(key), (try? decodeNil(forKey: key)) == false else { return .absent }
     guard let value = try? decode(Value.self, forKey: key) else { return .wrongType }
     return .value(value)

@@ -37,6 +37,8 @@ struct Submission: Sendable {
   var sendAt: Milliseconds?
   var deliverBy: Milliseconds?
   var deliveryDomain: String
+  /// Of a template's names.
+  var values: [MessageRecord.TemplateValue] = []
 }
 
 /// Turns a body into a submission or the first thing wrong with it, in upstream's order and with its texts (contract
@@ -70,7 +72,7 @@ struct SendValidator: Sendable {
     let pool = try pool(body)
     let (sendAt, deliverBy) = try times(body, now)
     return Submission(
-      messageID: basics.messageID, workAttemptID: try workAttemptID(body, mode), organisation: organisation,
+      messageID: basics.messageID, workAttemptID: try workAttemptID(body.workAttemptId, mode), organisation: organisation,
       recipient: basics.recipient, pool: pool, dkimDomain: dkimDomain, content: content,
       messageIDField: try messageIDField(body), campaignID: try label(body.campaignId, "campaignId", 128),
       tags: try tags(body), band: PriorityBand(engagementScore: score(body.engagementScore)), sendAt: sendAt,
@@ -90,10 +92,7 @@ struct SendValidator: Sendable {
       let from = body.from.value, !from.isEmpty, let subject = body.subject.value, !subject.isEmpty,
       !(body.html.value ?? "").isEmpty || !(body.text.value ?? "").isEmpty
     else { throw .bad("Missing required fields: messageId, to, from, subject, html") }
-    guard Self.isIdentifier(messageID, max: 200) else {
-      throw .bad("messageId must be 1 to 200 printable ASCII characters without spaces, < and >")
-    }
-    guard let recipient = EmailAddress(to) else { throw .bad("Invalid \"to\" email address format") }
+    let (_, recipient) = try identity(.value(messageID), .value(to))
     guard let author = Self.author(from) else { throw .bad("Invalid \"from\" email address format") }
     var replyTo: EmailAddress?
     switch body.replyTo {
@@ -105,6 +104,21 @@ struct SendValidator: Sendable {
     guard subject.utf8.count <= 998 else { throw .bad("subject must be at most 998 octets") }
     guard !Self.hasControl(subject) else { throw .bad("subject must not contain line breaks or control characters") }
     return Basics(messageID: messageID, recipient: recipient, author: author, replyTo: replyTo, subject: subject)
+  }
+
+  /// Whose message this is and to whom.
+  func identity(_ messageID: Member<String>, _ to: Member<String>) throws(APIError) -> (String, EmailAddress) {
+    guard let messageID = messageID.value, let to = to.value else { throw .bad("Missing required fields: messageId, to") }
+    guard Self.isIdentifier(messageID, max: 200) else {
+      throw .bad("messageId must be 1 to 200 printable ASCII characters without spaces, < and >")
+    }
+    guard let recipient = EmailAddress(to) else { throw .bad("Invalid \"to\" email address format") }
+    return (messageID, recipient)
+  }
+
+  /// Header values that a template was filled to.
+  func checkHeaders(_ fields: [HeaderField]) throws(APIError) {
+    for field in fields where field.value.utf8.count > 998 { throw .bad("\(field.name) must be at most 998 octets") }
   }
 
   private func organisation(_ body: SendBody, _ mode: SendMode) throws(APIError) -> String {
@@ -144,8 +158,8 @@ struct SendValidator: Sendable {
     }
   }
 
-  private func workAttemptID(_ body: SendBody, _ mode: SendMode) throws(APIError) -> String? {
-    switch body.workAttemptId {
+  func workAttemptID(_ member: Member<String>, _ mode: SendMode) throws(APIError) -> String? {
+    switch member {
     case .absent: return nil
     case .value(let id) where mode == .send && Self.isIdentifier(id, max: 128): return id
     case .value where mode != .send: throw .bad("workAttemptId is only accepted by /send")
@@ -286,7 +300,7 @@ struct SendValidator: Sendable {
   }
 
   /// Anything but a finite number from 0 to 100 counts as absent (contract section 9).
-  private func score(_ member: Member<Double>) -> Double? {
+  func score(_ member: Member<Double>) -> Double? {
     member.value.flatMap { $0.isFinite && (0...100).contains($0) ? $0 : nil }
   }
 
