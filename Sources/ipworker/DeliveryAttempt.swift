@@ -23,7 +23,8 @@ struct DeliveryAttempt {
   /// Always ends in a settled result.
   func run(on worker: isolated WorkLoop) async {
     FailPoint.workerBeforeBegin.pass()
-    let result: AttemptResult
+    let began = worker.now()
+    var result: AttemptResult
     do {
       try worker.write(.begin, entry)
       let octets = try await render(on: worker)
@@ -31,6 +32,7 @@ struct DeliveryAttempt {
     } catch {
       result = failure(error, on: worker)
     }
+    result.duration = max(0, worker.now() - began)
     FailPoint.workerAfterReply.pass()
     worker.writeReply(result, entry)
     FailPoint.workerBeforeSettle.pass()

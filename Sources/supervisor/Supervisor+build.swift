@@ -143,10 +143,14 @@ enum Installation {
     let limits = OrganisationLimits(store: store, config: config.limits)
     let rules = PoolRules(store: store)
     let credentials = Credentials(store: store)
+    let relay = HeadRelay()
+    let pauses = Pauses(store: store, host: host, changed: { signal.fire() }, heads: { await relay.note($0) })
     let dispatcher = Dispatcher(
-      store: store, host: host, config: config, destinations: destinations, limits: limits, signal: signal, log: log)
+      store: store, host: host, config: config, destinations: destinations, limits: limits, pauses: pauses, signal: signal,
+      log: log)
+    await relay.connect(dispatcher)
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
-    let due = DueLoop(store: store, host: host, heads: heads)
+    let due = DueLoop(store: store, host: host, pauses: pauses, heads: heads)
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
       reducer: OutcomeReducer(retry: config.retry, providers: config.providers), dispatcher: dispatcher, done: done, due: due,
@@ -164,12 +168,14 @@ enum Installation {
     let admission = Admission(store: store, config: config, log: log)
     let intake = Intake(
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
-      verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain), log: log,
-      heads: heads)
+      verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
+      pauses: pauses, log: log, heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules, clock: SystemClock.now)
-    let explainer = Explainer(store: store, history: history, dispatcher: dispatcher)
+    let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
+    let deadLetters = DeadLetters(outbox: outbox, senders: senders)
+    let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
     let health = HealthReport(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
@@ -179,11 +185,14 @@ enum Installation {
       health: health, metrics: { await metrics.render() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
-      suppressions: SuppressionRoutes(list: Suppressions(store: store)))
+      suppressions: SuppressionRoutes(list: Suppressions(store: store)),
+      queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
+      logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters))
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
-      explainer: explainer, history: history, keys: keys, send: send, outbox: outbox)
+      explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
+      pauses: pauses, suppressions: Suppressions(store: store))
 
     var services: [any Service] = []
     if let embedded { services.append(LoopService { await embedded.run() }) }
@@ -193,6 +202,7 @@ enum Installation {
     for sender in senders { services.append(LoopService { await sender.run() }) }
     services.append(LoopService { await outcomes.run() })
     services.append(LoopService { await due.run() })
+    services.append(LoopService { await pauses.run() })
     services.append(LoopService { await dispatcher.run() })
     services.append(LoopService { await housekeeping(history, store, config) })
     services.append(LoopService { await fleet.run() })

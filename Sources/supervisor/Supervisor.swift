@@ -12,7 +12,7 @@ struct Supervisor: AsyncParsableCommand {
     version: APIServer.version,
     subcommands: [
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
-      MessageCommand.self, DKIMCommand.self,
+      MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

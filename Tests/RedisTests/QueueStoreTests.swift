@@ -229,7 +229,7 @@ import Testing
     // Held again, it is held for the newer reason.
     #expect(try await world.store.hold(host: "host", reason: "again", [MessageNumber(1)]).count == 1)
     #expect(try await world.store.snapshot(MessageNumber(1))?.heldFor == "again")
-    #expect(try await world.store.unhold(host: "host", [1, 3, 9].map { MessageNumber($0) }).count == 2)
+    #expect(try await world.store.unhold(host: "host", now: 0, [1, 3, 9].map { MessageNumber($0) }).count == 2)
     try await world.store.prepareStream(ip: "ip1")
     #expect(try await world.dispatch(9).answers[0].numbers == (1...4).map { MessageNumber($0) })
   }

@@ -31,6 +31,8 @@ package struct AttemptResult: Sendable, Equatable {
   package var at: Milliseconds
   /// TLS protocol version of the session, nil when plain.
   package var tls: String?
+  /// From taking the message up to this result, ms.
+  package var duration: Milliseconds = 0
   /// How often a crash of its worker interrupted this message; raised by the supervisor when it gives it back.
   package var crashed: Bool = false
 
@@ -54,6 +56,7 @@ package struct AttemptResult: Sendable, Equatable {
     static let at: UInt8 = 9
     static let tls: UInt8 = 10
     static let crashed: UInt8 = 11
+    static let duration: UInt8 = 12
   }
 
   package func encoded() -> [UInt8] {
@@ -71,6 +74,7 @@ package struct AttemptResult: Sendable, Equatable {
     writer.put(Tag.at, at)
     writer.put(Tag.tls, tls)
     if crashed { writer.put(Tag.crashed, true) }
+    if duration > 0 { writer.put(Tag.duration, duration) }
     return writer.bytes
   }
 
@@ -97,6 +101,7 @@ package struct AttemptResult: Sendable, Equatable {
       case Tag.at: at = field.int64
       case Tag.tls: tls = field.string
       case Tag.crashed: crashed = field.bool
+      case Tag.duration: duration = field.int64
       default: continue
       }
     }

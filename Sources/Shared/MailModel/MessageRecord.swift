@@ -36,6 +36,8 @@ package struct MessageRecord: Sendable, Equatable {
   }
 
   package var values: [TemplateValue] = []
+  /// The author as the From field has it, for logs.
+  package var author = ""
 
   package init(
     messageID: String, workAttemptID: String?, organisation: String, recipient: String, pool: String,
@@ -75,6 +77,7 @@ package struct MessageRecord: Sendable, Equatable {
     static let isSealed: UInt8 = 16
     static let valueName: UInt8 = 17
     static let value: UInt8 = 18
+    static let author: UInt8 = 19
   }
 
   package func encoded() -> [UInt8] {
@@ -95,6 +98,7 @@ package struct MessageRecord: Sendable, Equatable {
     writer.put(Tag.deliveryDomain, deliveryDomain)
     writer.put(Tag.contentSize, contentSize)
     if isSealed { writer.put(Tag.isSealed, true) }
+    if !author.isEmpty { writer.put(Tag.author, author) }
     for value in values {
       writer.put(Tag.valueName, value.name)
       writer.put(Tag.value, value.value)
@@ -125,6 +129,7 @@ package struct MessageRecord: Sendable, Equatable {
       case Tag.deliveryDomain: deliveryDomain = field.string
       case Tag.contentSize: contentSize = field.int
       case Tag.isSealed: isSealed = field.bool
+      case Tag.author: author = field.string
       case Tag.valueName: values.append(TemplateValue(name: field.string, value: ""))
       case Tag.value: if !values.isEmpty { values[values.count - 1].value = field.string }
       default: continue

@@ -176,6 +176,17 @@ extension QueueStore {
 
   package func liveCount() async throws -> Int { try await client.send(RedisCommand("GET", keys.live)).int ?? 0 }
 
+  /// Numbers known for an identity (a work attempt's or a message's id), by organisation.
+  package func numbers(identity: String) async throws -> [String: MessageNumber] {
+    var found: [String: MessageNumber] = [:]
+    for (field, row) in try await RedisHash(client: client, key: keys.identity(identity)).all() {
+      guard field.hasPrefix("w") || field.hasPrefix("m"), let number = row.split(separator: " ").first.flatMap({ MessageNumber($0) })
+      else { continue }
+      if field.hasPrefix("m") || found[String(field.dropFirst())] == nil { found[String(field.dropFirst())] = number }
+    }
+    return found
+  }
+
   /// Numbers known for a message id, by organisation.
   package func numbers(messageID: String) async throws -> [String: MessageNumber] {
     var found: [String: MessageNumber] = [:]
@@ -224,18 +235,53 @@ extension QueueStore {
     case .waiting:
       snapshot.dueAt = try await client.send(RedisCommand("ZSCORE", keys.due, key)).int64
     case .held:
-      snapshot.heldFor = try await client.send(RedisCommand("HGET", keys.held, key)).string
+      let row = try await client.send(RedisCommand("HGET", keys.held, key)).string
+      snapshot.heldFor = row.map { String($0.drop { $0 != " " }.dropFirst()) }
     case .dispatched, .settled, .uncertain: break
     }
     return snapshot
   }
 
-  package func held(limit: Int) async throws -> [(MessageNumber, String)] {
-    let flat = try await client.send(RedisCommand("HSCAN", keys.held, "0", "COUNT", String(limit))).array ?? []
-    guard flat.count == 2, let pairs = flat[1].array else { return [] }
-    return stride(from: 0, to: pairs.count - 1, by: 2).compactMap { index in
-      guard let number = pairs[index].string.flatMap({ MessageNumber($0) }) else { return nil }
-      return (number, pairs[index + 1].string ?? "")
+  /// One slice of held messages with their reasons, from a cursor; nil at the end.
+  package func held(from cursor: String) async throws -> (rows: [(number: MessageNumber, reason: String)], next: String?) {
+    let (rows, next) = try await RedisHash(client: client, key: keys.held).scan(from: cursor, count: 500)
+    return (
+      rows.compactMap { field, row in
+        MessageNumber(field).map { ($0, String(row.drop { $0 != " " }.dropFirst())) }
+      }, next
+    )
+  }
+
+  /// Message numbers of one part from a place on, lowest score first.
+  package func queued(_ part: GroupPart, from start: Int, limit: Int) async throws -> [MessageNumber] {
+    try await numbers(RedisCommand("ZRANGE", keys.queue(part.description), String(start), String(start + limit - 1)))
+  }
+
+  /// Messages that wait to be due, soonest first, from a place on, of those due until a time.
+  package func waiting(until limit: Milliseconds = .max, from start: Int, limit count: Int) async throws -> [MessageNumber] {
+    let top = limit == .max ? "+inf" : String(limit)
+    return try await numbers(RedisCommand("ZRANGE", keys.due, "-inf", top, "BYSCORE", "LIMIT", String(start), String(count)))
+  }
+
+  package func waitingCount() async throws -> Int { try await client.send(RedisCommand("ZCARD", keys.due)).int ?? 0 }
+
+  private func numbers(_ command: RedisCommand) async throws -> [MessageNumber] {
+    (try await client.send(command).array ?? []).compactMap { $0.string.flatMap { MessageNumber($0) } }
+  }
+
+  /// What messages are and where; those that are gone are left out.
+  package func peek(_ numbers: [MessageNumber]) async throws -> [QueuedMessage] {
+    guard !numbers.isEmpty else { return [] }
+    var command = RedisCommand.function("mta1_peek", prefix: keys.prefix)
+    for number in numbers { command.add(number.description) }
+    return (try await client.send(command).array ?? []).compactMap { value in
+      guard let row = value.array, row.count == 8, let number = row[0].string.flatMap({ MessageNumber($0) }),
+        let state = row[1].string.flatMap(MessageSnapshot.State.init), let group = row[2].string.flatMap({ Group($0) }),
+        let organisation = row[3].string, let bytes = row[6].bytes, let record = try? MessageRecord(decoding: bytes)
+      else { return nil }
+      return QueuedMessage(
+        number: number, state: state, part: GroupPart(group: group, organisation: organisation), deferrals: row[5].int ?? 0,
+        record: record, dueAt: row[7].int64)
     }
   }
 

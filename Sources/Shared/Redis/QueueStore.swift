@@ -39,7 +39,7 @@ package struct QueueStore: Sendable {
       command.add(item.record.messageID)
       command.add(item.group.description)
       command.add(item.score)
-      command.add(item.due.map(String.init) ?? "")
+      command.add(item.heldFor.map { "h\(item.due ?? 0) \($0)" } ?? item.due.map(String.init) ?? "")
       command.add(item.record.expiresAt)
       command.add(item.contentHash)
       command.add(item.record.encoded())
@@ -223,10 +223,20 @@ package struct QueueStore: Sendable {
     return (try reply.int(0), try reply.heads(1))
   }
 
-  /// Back to their queues, at their old places.
-  package func unhold(host: String, _ numbers: [MessageNumber]) async throws -> (count: Int, heads: [QueueHead]) {
+  /// What waits to be due goes now.
+  package func hurry(host: String, _ numbers: [MessageNumber]) async throws -> (count: Int, heads: [QueueHead]) {
+    var command = RedisCommand.function("mta1_hurry", prefix: keys.prefix)
+    command.add(host)
+    for number in numbers { command.add(number.description) }
+    let reply = try Reply(await client.send(command))
+    return (try reply.int(0), try reply.heads(1))
+  }
+
+  /// Back to their queues, at their old places, or to wait until they are due.
+  package func unhold(host: String, now: Milliseconds, _ numbers: [MessageNumber]) async throws -> (count: Int, heads: [QueueHead]) {
     var command = RedisCommand.function("mta1_unhold", prefix: keys.prefix)
     command.add(host)
+    command.add(now)
     for number in numbers { command.add(number.description) }
     let reply = try Reply(await client.send(command))
     return (try reply.int(0), try reply.heads(1))

@@ -9,6 +9,8 @@ package struct AcceptItem: Sendable {
   package var score: Milliseconds
   /// When it may first leave; nil = at once.
   package var due: Milliseconds?
+  /// Held from the start under this reason.
+  package var heldFor: String?
   package var contentHash: String
   package var receiptUntil: Milliseconds
   /// ``EmailAddress/normalised``.
@@ -216,6 +218,16 @@ package struct EffectItem: Sendable {
     self.done = done
     self.suppression = suppression
   }
+}
+
+/// One message as a list shows it.
+package struct QueuedMessage: Sendable {
+  package var number: MessageNumber
+  package var state: MessageSnapshot.State
+  package var part: GroupPart
+  package var deferrals: Int
+  package var record: MessageRecord
+  package var dueAt: Milliseconds?
 }
 
 /// What the queue knows of one message.

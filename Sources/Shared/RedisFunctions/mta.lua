@@ -141,7 +141,7 @@ end
 
 -- accept: ARGV host, now, deadline (Redis ms), nonce, max live messages, outcome of a suppressed one, number of contents, then hash, octets (may be
 -- empty: "you should have it"); number of messages, then per message: num, organisation, identity, message id, group,
--- score, due (ms or ''), expiry, content hash, record, receipt until (ms), address as suppression compares it.
+-- score, due (ms; h and a held row; or ''), expiry, content hash, record, receipt until (ms), address as suppression compares it.
 -- Answers { per message: status, num, accepted at, message id }, heads. status: ok, dup, need, full, late.
 local function accept(keys, argv)
   local p = keys[1]
@@ -208,6 +208,9 @@ local function accept(keys, argv)
         end
         if is_suppressed(p, org, address, now) then
           append_outcome(p, host, num, 0, suppressed_outcome)
+        elseif string.sub(due, 1, 1) == 'h' then
+          redis.call('HSET', message_key(p, num), 's', 'h')
+          redis.call('HSET', p .. NAME.held, num, string.sub(due, 2))
         elseif due ~= '' then
           redis.call('HSET', message_key(p, num), 's', 'w')
           redis.call('ZADD', p .. NAME.due, due, num)
@@ -373,7 +376,7 @@ local function effects(keys, argv)
         elseif op == 'hold' then
           uncount(p, r.t)
           redis.call('HSET', key, 's', 'h')
-          redis.call('HSET', p .. NAME.held, num, argument)
+          redis.call('HSET', p .. NAME.held, num, '0 ' .. argument)
         end
       end
     end
@@ -455,8 +458,8 @@ local function expire(keys, argv)
   return { #nums, refresh(p, host, touched) }
 end
 
--- hold: keeps messages back under a reason, from wherever they wait; called in slices of at most 500. ARGV host, reason,
--- nums. Answers held, heads.
+-- hold: keeps messages back under a reason, from wherever they wait; called in slices of at most 500. A held row is the time
+-- at which it would be due, or 0, and the reason. ARGV host, reason, nums. Answers held, heads.
 local function hold(keys, argv)
   local p = keys[1]
   local touched = {}
@@ -464,30 +467,74 @@ local function hold(keys, argv)
   for index = 3, #argv do
     local num = argv[index]
     local r = read(p, num)
+    local due = '0'
+    if r and r.s == 'w' then
+      due = redis.call('ZSCORE', p .. NAME.due, num) or '0'
+    elseif r and r.s == 'h' then
+      due = string.match(redis.call('HGET', p .. NAME.held, num) or '0', '^%d+')
+    end
     if r and take(p, touched, num, r, false) then
       redis.call('HSET', message_key(p, num), 's', 'h')
-      redis.call('HSET', p .. NAME.held, num, argv[2])
+      redis.call('HSET', p .. NAME.held, num, due .. ' ' .. argv[2])
       count = count + 1
     end
   end
   return { count, refresh(p, argv[1], touched) }
 end
 
--- unhold: back to their queues. ARGV host, nums. Answers released, heads.
+-- unhold: back to their queues, or to wait until they are due. ARGV host, now, nums. Answers released, heads.
 local function unhold(keys, argv)
+  local p = keys[1]
+  local touched = {}
+  local count = 0
+  for index = 3, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'h' then
+      local due = tonumber(string.match(redis.call('HGET', p .. NAME.held, num) or '0', '^%d+'))
+      redis.call('HDEL', p .. NAME.held, num)
+      if due > tonumber(argv[2]) then
+        redis.call('HSET', message_key(p, num), 's', 'w')
+        redis.call('ZADD', p .. NAME.due, due, num)
+      else
+        enqueue(p, touched, num, r.g, r.o, r.z)
+      end
+      count = count + 1
+    end
+  end
+  return { count, refresh(p, argv[1], touched) }
+end
+
+-- hurry: what waits to be due goes to its queue now. ARGV host, nums. Answers moved, heads.
+local function hurry(keys, argv)
   local p = keys[1]
   local touched = {}
   local count = 0
   for index = 2, #argv do
     local num = argv[index]
     local r = read(p, num)
-    if r and r.s == 'h' then
-      redis.call('HDEL', p .. NAME.held, num)
+    if r and r.s == 'w' and redis.call('ZREM', p .. NAME.due, num) == 1 then
       enqueue(p, touched, num, r.g, r.o, r.z)
       count = count + 1
     end
   end
   return { count, refresh(p, argv[1], touched) }
+end
+
+-- peek: what messages are and where, for people. ARGV nums. Answers per message its number, state, group, organisation,
+-- score, deferrals, record, due time or ''; those that are gone are left out.
+local function peek(keys, argv)
+  local p = keys[1]
+  local rows = {}
+  for index = 1, #argv do
+    local num = argv[index]
+    local v = redis.call('HMGET', message_key(p, num), 's', 'g', 'o', 'z', 'r', 'm')
+    if v[1] then
+      local due = v[1] == 'w' and redis.call('ZSCORE', p .. NAME.due, num) or ''
+      rows[#rows + 1] = { num, v[1], v[2], v[3], v[4], v[5] or '0', v[6], due }
+    end
+  end
+  return rows
 end
 
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
@@ -513,4 +560,6 @@ redis.register_function { function_name = 'mta1_conclude_part', callback = concl
 redis.register_function { function_name = 'mta1_expire', callback = expire, flags = flags }
 redis.register_function { function_name = 'mta1_hold', callback = hold, flags = flags }
 redis.register_function { function_name = 'mta1_unhold', callback = unhold, flags = flags }
+redis.register_function { function_name = 'mta1_hurry', callback = hurry, flags = flags }
+redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

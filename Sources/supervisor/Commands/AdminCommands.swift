@@ -20,6 +20,9 @@ struct AdminCommands: Sendable {
   let keys: KeyStore
   let send: SendHandler
   let outbox: EventOutbox
+  let queue: QueueAdmin
+  let pauses: Pauses
+  let suppressions: Suppressions
 
   func answer(_ request: AdminRequest) async -> AdminReply {
     do {
@@ -54,6 +57,21 @@ struct AdminCommands: Sendable {
       guard entries.isEmpty else { return try encode(entries) }
       let live = try await explainer.explain(arguments["id"] ?? "", organisation: arguments["org"])
       return try encode([live])
+    case "message trace": return try encode(try await trace(arguments))
+    case "org pause", "queue pause": return try await pause(arguments)
+    case "org resume", "queue resume":
+      let key = try QueueRoutes.key(arguments["scope"], arguments["name"])
+      guard let released = try await pauses.resume(key) else { throw APIError(status: 404, text: "\(key) is not paused") }
+      return JSONObject([("scope", .text(key.scope.rawValue)), ("name", .text(key.name)), ("released", .number(Int64(released)))]).string
+    case "queue pauses":
+      guard case .raw(let list) = QueueRoutes.list(pauses) else { return "[]" }
+      return list
+    case "queue preview":
+      return try encode(try await queue.preview(try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases))
+    case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments)))
+    case "queue retry": return Self.done(try await queue.retry(try filter(arguments)))
+    case "suppression list", "suppression add", "suppression remove": return try await suppression(request)
+    case "top": return try encode(await top())
     case "dkim list": return try encode(try await keys.list())
     case "dkim add":
       let domain = arguments["domain"] ?? ""
@@ -78,6 +96,160 @@ struct AdminCommands: Sendable {
 
   private static func unknownIP(_ arguments: [String: String]) -> APIError {
     APIError(status: 404, text: "\(arguments["address"] ?? "") is not an address of this installation")
+  }
+
+  private static func done(_ count: Int) -> String { JSONObject([("done", .number(Int64(count)))]).string }
+
+  private func filter(_ arguments: [String: String]) throws(APIError) -> MessageFilter {
+    var filter = MessageFilter()
+    filter.id = arguments["id"]
+    filter.organisation = arguments["org"]
+    filter.domain = arguments["domain"]?.lowercased()
+    filter.pool = arguments["pool"]
+    filter.campaign = arguments["campaign"]
+    filter.tag = arguments["tag"]
+    guard !filter.isEmpty else { throw .bad("say which: a message id, --org, --domain, --pool, --campaign or --tag") }
+    return filter
+  }
+
+  private func pause(_ arguments: [String: String]) async throws -> String {
+    let key = try QueueRoutes.key(arguments["scope"], arguments["name"])
+    if key.scope == .pool, !config.pools.contains(where: { $0.name == key.name }) {
+      throw APIError(status: 404, text: "\(key.name) is no pool of this installation")
+    }
+    let held = try await pauses.pause(key, reason: arguments["reason"])
+    var object = JSONObject([("scope", .text(key.scope.rawValue)), ("name", .text(key.name))])
+    object.add("held", held.map(Int64.init))
+    return object.string
+  }
+
+  // MARK: one message's attempts
+
+  struct Trace: Encodable, Sendable {
+    var messageId: String
+    var organizationId: String
+    var attempt: Int
+    var at: String
+    var status: String
+    var ip: String?
+    var mx: String?
+    var address: String?
+    var stage: String?
+    var smtpCode: Int?
+    var enhancedCode: String?
+    var reply: [String]?
+    var text: String?
+    var tls: String?
+    var durationMs: Int64
+  }
+
+  private func trace(_ arguments: [String: String]) async throws -> [Trace] {
+    let id = arguments["id"] ?? ""
+    let rows = try await history.attempts(messageID: id, organisation: arguments["org"], since: 0)
+    guard !rows.isEmpty else {
+      // A message that waits for its first attempt has none to show; one that nobody knows is told so.
+      _ = try await explainer.explain(id, organisation: arguments["org"])
+      return []
+    }
+    guard Set(rows.map(\.record.organisation)).count == 1 else { throw Explainer.ambiguous }
+    return rows.map { row in
+      Trace(
+        messageId: row.record.messageID, organizationId: row.record.organisation, attempt: row.serial, at: Timestamp.rfc3339(row.at),
+        status: row.status, ip: row.result.sourceIP.isEmpty ? nil : row.result.sourceIP, mx: row.result.host,
+        address: row.result.address, stage: row.result.stage?.rawValue, smtpCode: row.result.reply?.code,
+        enhancedCode: row.result.reply?.enhanced?.description, reply: row.result.reply?.lines, text: row.result.text,
+        tls: row.result.tls, durationMs: row.result.duration)
+    }
+  }
+
+  // MARK: suppression
+
+  struct Suppressed: Encodable, Sendable {
+    var email: String
+    var reason: String
+    var source: String?
+    var suppressedAt: String
+    var expiresAt: String?
+  }
+
+  private func suppression(_ request: AdminRequest) async throws -> String {
+    let arguments = request.arguments
+    let scope = arguments["org"] ?? Suppressions.everybody
+    let now = SystemClock.now()
+    if request.command == "suppression list" {
+      let limit = Int(arguments["limit"] ?? "") ?? 1000
+      var found: [Suppressions.Entry] = []
+      var cursor: String? = "0"
+      while let at = cursor, found.count < limit {
+        let page = try await suppressions.page(scope: scope, cursor: at, limit: 500, reason: arguments["reason"], now: now)
+        found += page.entries
+        cursor = page.next
+      }
+      return try encode(
+        found.prefix(limit).map {
+          Suppressed(
+            email: $0.email, reason: $0.reason, source: $0.source, suppressedAt: Timestamp.rfc3339($0.suppressedAt),
+            expiresAt: $0.expiresAt.map(Timestamp.rfc3339))
+        })
+    }
+    guard let address = EmailAddress(arguments["email"] ?? "") else { throw APIError.bad("\(arguments["email"] ?? "") is no email address") }
+    if request.command == "suppression remove" {
+      guard try await suppressions.remove(address.normalised, scope: scope) else {
+        throw APIError(status: 404, text: "\(address.normalised) is not suppressed")
+      }
+    } else {
+      let reason = arguments["reason"] ?? "manual"
+      guard Suppressions.reasons.contains(reason) else { throw APIError.bad("reason must be one of: " + Suppressions.reasons.joined(separator: ", ")) }
+      let entry = Suppressions.Entry(
+        email: address.normalised, reason: reason, source: "operator", suppressedAt: now,
+        expiresAt: reason == "manual" ? now + Suppressions.manualLife : nil)
+      try await suppressions.add([entry], scope: scope)
+    }
+    return JSONObject([("email", .text(address.normalised)), ("organization", .text(scope))]).string
+  }
+
+  // MARK: top
+
+  struct Top: Encodable, Sendable {
+    struct IP: Encodable, Sendable {
+      var address: String
+      var state: String
+      var delivered: Int
+      var deferred: Int
+      var bounced: Int
+      var transactions: Int
+      var connections: Int
+    }
+
+    struct LaneRow: Encodable, Sendable {
+      var lane: String
+      var out: Int
+      var window: Int
+      var ratePerMinute: Double
+      var gate: String?
+      var until: String?
+    }
+
+    var at: Milliseconds
+    var queued: Int
+    var out: Int
+    var ips: [IP]
+    var lanes: [LaneRow]
+  }
+
+  private func top() async -> Top {
+    let figures = await dispatcher.figures()
+    let ips = await fleet.statuses().map { row in
+      Top.IP(
+        address: row.address, state: row.state.rawValue, delivered: row.status.delivered, deferred: row.status.deferred,
+        bounced: row.status.bounced, transactions: row.status.transactions, connections: row.status.connections)
+    }
+    let lanes = await dispatcher.busyLanes(limit: 50).map { row in
+      Top.LaneRow(
+        lane: row.id.description, out: row.out, window: row.window, ratePerMinute: row.ratePerMinute, gate: row.gate?.reason.rawValue,
+        until: row.gate?.until.map(Timestamp.rfc3339))
+    }
+    return Top(at: SystemClock.now(), queued: figures.queued, out: figures.out, ips: ips, lanes: lanes)
   }
 
   struct Status: Codable, Sendable {

@@ -15,6 +15,9 @@ actor Dispatcher {
   private let host: String
   private let destinations: Destinations
   private let limits: OrganisationLimits
+  private let pauses: Pauses
+  /// Of the pauses that the index knows.
+  private var pausesVersion = -1
   private let allIPs: Set<String>
   private let log: Logger
   private let signal: Signal
@@ -32,7 +35,7 @@ actor Dispatcher {
 
   init(
     store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
-    signal: Signal, log: Logger
+    pauses: Pauses, signal: Signal, log: Logger
   ) {
     self.store = store
     self.host = host
@@ -40,6 +43,7 @@ actor Dispatcher {
     self.signal = signal
     self.log = log
     self.limits = limits
+    self.pauses = pauses
     allIPs = Set(config.sourceIPs.map(\.address))
     pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
     index = LaneIndex(pools: pools, providers: config.providers, storedPermits: [:])
@@ -57,6 +61,7 @@ actor Dispatcher {
     while !Task.isCancelled {
       let now = SystemClock.now()
       openWhatIsDue(now)
+      applyPauses()
       guard await isRedisReady(now) else {
         await signal.wait(atMost: .milliseconds(100))
         continue
@@ -78,6 +83,23 @@ actor Dispatcher {
       retries[group] = nil
       resolve(group)
     }
+  }
+
+  private func applyPauses() {
+    let version = pauses.version
+    guard version != pausesVersion else { return }
+    pausesVersion = version
+    var gates: [Pauses.Scope: [String: Gate]] = [:]
+    for (key, row) in pauses.rows {
+      let gate =
+        switch key.scope {
+        case .organisation: Gate(scope: .organisation, key: key.name, reason: .organisationPaused, since: row.since, until: nil)
+        case .domain: Gate(scope: .domain, key: key.name, reason: .queuePaused, since: row.since, until: nil)
+        case .pool, .campaign, .tag: Gate(scope: .ip, key: key.description, reason: .queuePaused, since: row.since, until: nil)
+        }
+      gates[key.scope, default: [:]][key.name] = gate
+    }
+    index.setPaused(organisations: gates[.organisation] ?? [:], domains: gates[.domain] ?? [:], pools: gates[.pool] ?? [:])
   }
 
   /// Open only on a run of Redis whose directory is loaded and to which every journal is told: a settle or a dispatch that
@@ -105,10 +127,13 @@ actor Dispatcher {
 
   /// The whole directory, when a connection is new: answers that were lost are in it.
   private func load() async throws {
+    try await pauses.refresh()
     index.clear()
     if loadedRun == nil {
       index = LaneIndex(pools: pools, providers: providers, storedPermits: try await store.readLanes())
       for ip in readyIPs { index.setIP(ip, isOpen: true) }
+      pausesVersion = -1
+      applyPauses()
     }
     try await store.readDirectory { heads in self.note(heads) }
   }
@@ -266,6 +291,10 @@ actor Dispatcher {
   func allGates() -> [(gate: Gate, messages: Int)] {
     let now = SystemClock.now()
     return (redisGate.map { [($0, index.messageCount)] } ?? []) + index.allGates(now: now)
+  }
+
+  func busyLanes(limit: Int) -> [(id: LaneID, out: Int, window: Int, ratePerMinute: Double, gate: Gate?)] {
+    index.busyLanes(limit: limit, now: SystemClock.now())
   }
 
   func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int) {

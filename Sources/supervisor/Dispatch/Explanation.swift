@@ -58,6 +58,7 @@ struct Explainer: Sendable {
   let store: QueueStore
   let history: HistoryStore
   let dispatcher: Dispatcher
+  let pauses: Pauses
 
   /// - Throws: ``APIError`` 404 when nobody knows the id, 409 when several organisations have it.
   func explain(_ id: String, organisation: String?) async throws -> Explanation {
@@ -100,7 +101,11 @@ struct Explainer: Sendable {
           scope: .message, key: message.record.messageID, reason: isFirst ? .scheduled : .deferred, since: 0,
           until: message.dueAt))
     case .held:
-      gates.append(Gate(scope: .message, key: message.record.messageID, reason: .content, since: 0, until: nil))
+      let pause = message.heldFor.flatMap(Pauses.Key.init)
+      gates.append(
+        Gate(
+          scope: .message, key: pause?.description ?? message.record.messageID, reason: pause == nil ? .content : .queuePaused,
+          since: pause.flatMap { pauses.rows[$0]?.since } ?? 0, until: nil))
     }
     explanation.gates = gates.map(Explanation.Shut.init)
     return explanation

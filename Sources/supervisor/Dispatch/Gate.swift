@@ -14,7 +14,7 @@ struct Gate: Codable, Sendable, Equatable {
     case providerWarmingCap = "provider_warming_cap"
     case breaker
     case orgLimit = "org_limit"
-    case orgPaused = "org_paused"
+    case organisationPaused = "org_paused"
     case queuePaused = "queue_paused"
     case connectionBackoff = "connection_backoff"
     case smtpResponse = "smtp_response"

@@ -21,7 +21,7 @@ extension LaneIndex {
   }
 
   func gate(ofOrganisation organisation: String, now: Milliseconds) -> Gate? {
-    organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
+    pausedOrganisations[organisation] ?? organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
   }
 
   func gate(of group: Group) -> Gate? {
@@ -46,9 +46,16 @@ extension LaneIndex {
       let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) }
       if shut.count == open.count { found += shut }
     }
+    if let gate = mirror.pause(of: part.group) { found.append(gate) }
     if let gate = gate(of: part.group) { found.append(gate) }
     if let gate = gate(ofOrganisation: part.organisation, now: now) { found.append(gate) }
     return found
+  }
+
+  /// Lanes that have mail or entries out, busiest first. Walks the lanes: for an operator.
+  func busyLanes(limit: Int, now: Milliseconds) -> [(id: LaneID, out: Int, window: Int, ratePerMinute: Double, gate: Gate?)] {
+    lanes.filter { $0.value.out > 0 || $0.value.hasTurns }.sorted { ($1.value.out, $0.key.key) < ($0.value.out, $1.key.key) }
+      .prefix(limit).map { id, lane in (id, lane.out, lane.window, lane.throttle.ratePerMinute, gate(of: id, now: now)) }
   }
 
   /// Shut gates of everything that has mail, with the messages behind each. Walks the index: for an operator, not for a pick.

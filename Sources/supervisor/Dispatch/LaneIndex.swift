@@ -37,6 +37,7 @@ struct LaneIndex {
   /// Lanes that came up while their IP was shut.
   private var parked: [String: [LaneID]] = [:]
   private(set) var organisationGates: [String: Gate] = [:]
+  private(set) var pausedOrganisations: [String: Gate] = [:]
   /// Lanes in which a gated organisation had its turn.
   private var gatedTurns: [String: Set<LaneID>] = [:]
 
@@ -162,6 +163,18 @@ struct LaneIndex {
 
   mutating func open(organisation: String) {
     organisationGates[organisation] = nil
+    reenter(organisation)
+  }
+
+  /// What an operator paused, all of it.
+  mutating func setPaused(organisations: [String: Gate], domains: [String: Gate], pools: [String: Gate]) {
+    let opened = pausedOrganisations.keys.filter { organisations[$0] == nil }
+    pausedOrganisations = organisations
+    for organisation in opened { reenter(organisation) }
+    for part in mirror.setPaused(domains: domains, pools: pools) { shelve(part) }
+  }
+
+  private mutating func reenter(_ organisation: String) {
     for id in gatedTurns.removeValue(forKey: organisation) ?? [] { enter(organisation, id) }
   }
 

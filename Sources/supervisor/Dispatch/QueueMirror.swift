@@ -54,6 +54,10 @@ struct QueueMirror {
   /// Parts that the call in the making has picked from.
   private var pickedNow: [Shelf: [GroupPart]] = [:]
 
+  /// What an operator paused, by recipient domain and by pool.
+  private(set) var pausedDomains: [String: Gate] = [:]
+  private(set) var pausedPools: [String: Gate] = [:]
+
   private(set) var visits = 0
   private(set) var messageCount = 0
 
@@ -113,9 +117,25 @@ struct QueueMirror {
     (groups[group]?.organisations ?? []).map { GroupPart(group: group, organisation: $0) }
   }
 
+  /// The operator's pause before a group; nil when none is.
+  func pause(of group: Group) -> Gate? {
+    guard !pausedDomains.isEmpty || !pausedPools.isEmpty else { return nil }
+    if let gate = pausedDomains[group.domain] { return gate }
+    if case .pool(let name, _)? = IPSet(group.set) { return pausedPools[name] }
+    return nil
+  }
+
+  /// - Returns: parts that were paused and are not any more, to be shelved again. Walks all groups: for an operator's order.
+  mutating func setPaused(domains: [String: Gate], pools: [String: Gate]) -> [GroupPart] {
+    let before = groups.keys.filter { pause(of: $0) != nil }
+    pausedDomains = domains
+    pausedPools = pools
+    return before.filter { pause(of: $0) == nil }.flatMap(parts(of:))
+  }
+
   /// Puts a part's head where picks find it; answers the lanes' key, nil when the group's destination is not open.
   mutating func shelve(_ part: GroupPart) -> (key: String, provider: MailboxProvider)? {
-    guard let state = parts[part], case .open(let key, let provider)? = groups[part.group]?.destination else { return nil }
+    guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider)? = groups[part.group]?.destination else { return nil }
     shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: BinaryHeap()].push(
       Head(score: state.score, part: part))
     return (key, provider)
@@ -169,7 +189,7 @@ struct QueueMirror {
   private mutating func validHead(_ shelf: Shelf) -> Head? {
     while let head = shelves[shelf]?.first {
       visits += 1
-      if let part = parts[head.part], part.planned == 0, part.score == head.score { return head }
+      if let part = parts[head.part], part.planned == 0, part.score == head.score, pause(of: head.part.group) == nil { return head }
       _ = shelves[shelf]?.pop()
     }
     shelves[shelf] = nil

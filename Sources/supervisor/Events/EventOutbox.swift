@@ -15,6 +15,17 @@ final class EventOutbox: Sendable {
     var tries: Int
   }
 
+  struct Dead: Sendable {
+    var endpoint: String
+    var id: String
+    var kind: String
+    var json: String
+    var createdAt: Milliseconds
+    var diedAt: Milliseconds
+    var status: Int?
+    var attempts: Int
+  }
+
   private let database: DatabaseQueue
 
   init(path: String) throws {
@@ -29,8 +40,12 @@ final class EventOutbox: Sendable {
           CREATE TABLE IF NOT EXISTS pending(endpoint TEXT NOT NULL, sequence INTEGER NOT NULL, due_at INTEGER NOT NULL,
             tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(endpoint, sequence)) WITHOUT ROWID;
           CREATE TABLE IF NOT EXISTS dead(endpoint TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, json TEXT NOT NULL,
-            created_at INTEGER NOT NULL, died_at INTEGER NOT NULL, status INTEGER, PRIMARY KEY(endpoint, id)) WITHOUT ROWID;
+            created_at INTEGER NOT NULL, died_at INTEGER NOT NULL, status INTEGER, attempts INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(endpoint, id)) WITHOUT ROWID;
           """)
+      // Files of the first version lack the column.
+      if try !db.columns(in: "dead").contains(where: { $0.name == "attempts" }) {
+        try db.execute(sql: "ALTER TABLE dead ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0")
+      }
     }
   }
 
@@ -105,13 +120,60 @@ final class EventOutbox: Sendable {
   }
 
   /// Refused too often: to the dead letters of its endpoint.
-  func bury(_ endpoint: String, _ event: Pending, status: Int, now: Milliseconds) async throws {
+  /// - Parameter body: as this endpoint got it.
+  func bury(_ endpoint: String, _ event: Pending, body: String, status: Int, now: Milliseconds) async throws {
     try await database.write { db in
       try db.execute(
-        sql: "INSERT OR REPLACE INTO dead(endpoint, id, kind, json, created_at, died_at, status) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        arguments: [endpoint, event.id, event.kind, event.json, event.createdAt, now, status])
+        sql: "INSERT OR REPLACE INTO dead(endpoint, id, kind, json, created_at, died_at, status, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        arguments: [endpoint, event.id, event.kind, body, event.createdAt, now, status, event.tries + 1])
       try Self.remove(db, endpoint, [event.sequence])
     }
+  }
+
+  /// Dead letters, newest first.
+  func dead(limit: Int, offset: Int) async throws -> [Dead] {
+    try await database.read { db in
+      try Row.fetchAll(db, sql: "SELECT * FROM dead ORDER BY created_at DESC, id LIMIT ? OFFSET ?", arguments: [limit, offset]).map(Self.dead)
+    }
+  }
+
+  func dead(endpoint: String, id: String) async throws -> Dead? {
+    try await database.read { db in
+      try Row.fetchOne(db, sql: "SELECT * FROM dead WHERE endpoint = ? AND id = ?", arguments: [endpoint, id]).map(Self.dead)
+    }
+  }
+
+  func deadEndpoints() async throws -> [String] {
+    try await database.read { db in try String.fetchAll(db, sql: "SELECT DISTINCT endpoint FROM dead") }
+  }
+
+  /// How many there are, and when the oldest and the newest came about.
+  func deadStats() async throws -> (total: Int, oldest: Milliseconds?, newest: Milliseconds?) {
+    try await database.read { db in
+      let row = try Row.fetchOne(db, sql: "SELECT count(*), min(created_at), max(created_at) FROM dead")
+      return (row?[0] ?? 0, row?[1], row?[2])
+    }
+  }
+
+  /// False when it was not there.
+  func discard(endpoint: String, id: String) async throws -> Bool {
+    try await database.write { db in
+      try db.execute(sql: "DELETE FROM dead WHERE endpoint = ? AND id = ?", arguments: [endpoint, id])
+      return db.changesCount > 0
+    }
+  }
+
+  func failedAgain(endpoint: String, id: String, status: Int?) async throws {
+    try await database.write { db in
+      try db.execute(
+        sql: "UPDATE dead SET attempts = attempts + 1, status = ? WHERE endpoint = ? AND id = ?", arguments: [status, endpoint, id])
+    }
+  }
+
+  private static func dead(_ row: Row) -> Dead {
+    Dead(
+      endpoint: row["endpoint"], id: row["id"], kind: row["kind"], json: row["json"], createdAt: row["created_at"],
+      diedAt: row["died_at"], status: row["status"], attempts: row["attempts"])
   }
 
   func counts() async throws -> (pending: Int, dead: Int) {

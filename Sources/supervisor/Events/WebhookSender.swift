@@ -21,7 +21,7 @@ actor WebhookSender {
     case down(retryAfter: Milliseconds?)
   }
 
-  private let endpoint: Endpoint
+  nonisolated let endpoint: Endpoint
   private let signature: WebhookSignature
   private let outbox: EventOutbox
   private let client: HTTPClient
@@ -115,17 +115,27 @@ actor WebhookSender {
     let now = SystemClock.now()
     guard event.tries + 1 < Self.maxRefusals else {
       log.error("event refused for good", metadata: ["event.id": "\(event.id)", "status": "\(status)"])
-      return try await outbox.bury(endpoint.name, event, status: status, now: now)
+      return try await outbox.bury(endpoint.name, event, body: endpoint.body(event), status: status, now: now)
     }
     let delay = Self.schedule[min(event.tries, Self.schedule.count - 1)]
     try await outbox.postpone(endpoint.name, event.sequence, until: now + delay)
   }
 
-  private func post(_ event: EventOutbox.Pending) async -> Result {
-    let body = endpoint.body(event)
+  /// A dead letter once more, by hand. Nil = taken; else the status that refused it, 0 for no answer.
+  func resend(_ letter: EventOutbox.Dead) async -> Int? {
+    switch await post(id: letter.id, body: letter.json) {
+    case .taken: nil
+    case .refused(let status): status
+    case .down: 0
+    }
+  }
+
+  private func post(_ event: EventOutbox.Pending) async -> Result { await post(id: event.id, body: endpoint.body(event)) }
+
+  private func post(id: String, body: String) async -> Result {
     var request = HTTPClientRequest(url: endpoint.name)
     request.method = .POST
-    for (name, value) in signature.headers(id: event.id, body: body, seconds: SystemClock.now() / 1000) {
+    for (name, value) in signature.headers(id: id, body: body, seconds: SystemClock.now() / 1000) {
       request.headers.add(name: name, value: value)
     }
     request.headers.add(name: "User-Agent", value: "owlat-mta")

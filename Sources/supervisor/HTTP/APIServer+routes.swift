@@ -20,13 +20,19 @@ struct APIParts: Sendable {
   var metrics: @Sendable () async -> String
   var tenants: TenantRoutes
   var suppressions: SuppressionRoutes
+  var queue: QueueRoutes
+  var logs: LogRoutes
+  var deadLetters: DeadLetterRoutes
 }
 
 extension APIServer {
   static let version = "0.1.0"
 
   /// Every route, in one table.
-  static func routes(_ parts: APIParts) -> [APIRoute] { mail(parts) + parts.tenants.all + parts.suppressions.all }
+  static func routes(_ parts: APIParts) -> [APIRoute] {
+    mail(parts) + parts.tenants.all + parts.suppressions.all
+      + parts.queue.all + parts.logs.all + parts.deadLetters.all
+  }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
     [

@@ -1,3 +1,4 @@
+import ControlProtocol
 import MailModel
 import Observability
 
@@ -32,7 +33,7 @@ struct MetricsText: Sendable {
       statuses.map { ("{ip=\"\($0.address)\"}", $0.state == .active ? 1 : 0) })
     metric(
       "mta_worker_delivered_total", "counter", "Deliveries of the worker since it started.",
-      statuses.map { ("{ip=\"\($0.address)\"}", $0.delivered) })
+      statuses.map { ("{ip=\"\($0.address)\"}", $0.status.delivered) })
     if let counts = try? await outbox.counts() {
       metric("mta_webhooks_pending", "gauge", "Events that wait for their endpoints.", [("", counts.pending)])
       metric("mta_webhooks_dead", "gauge", "Events refused for good.", [("", counts.dead)])

@@ -27,7 +27,7 @@ final class HistoryStore: Sendable {
     var tags: [String]
   }
 
-  private let database: DatabaseQueue
+  let database: DatabaseQueue
 
   init(path: String) throws {
     var configuration = Configuration()
@@ -42,14 +42,20 @@ final class HistoryStore: Sendable {
           CREATE INDEX IF NOT EXISTS message_by_id ON message(message_id, organisation);
           CREATE INDEX IF NOT EXISTS message_by_field ON message(message_id_field) WHERE message_id_field IS NOT NULL;
           CREATE INDEX IF NOT EXISTS message_by_end ON message(ended_at);
+          CREATE TABLE IF NOT EXISTS attempt(id INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL, serial INTEGER NOT NULL,
+            at INTEGER NOT NULL, message_id TEXT NOT NULL, organisation TEXT NOT NULL, domain TEXT NOT NULL, status TEXT NOT NULL,
+            bounce_type TEXT, record BLOB NOT NULL, outcome BLOB NOT NULL, UNIQUE(number, serial, status));
+          CREATE INDEX IF NOT EXISTS attempt_by_time ON attempt(at);
+          CREATE INDEX IF NOT EXISTS attempt_by_message ON attempt(message_id);
           """)
     }
   }
 
   func store(_ rows: [DoneRecord]) async throws {
+    guard !rows.isEmpty else { return }
     let finals = rows.filter { $0.final != nil }
-    guard !finals.isEmpty else { return }
     try await database.write { db in
+      try Self.storeAttempts(db, rows)
       let insert = try db.cachedStatement(
         sql: """
           INSERT OR REPLACE INTO message(number, message_id, organisation, message_id_field, ended_at, state, reason, attempts,
@@ -79,8 +85,19 @@ final class HistoryStore: Sendable {
     }
   }
 
+  /// Messages that ended, as long as they are kept.
+  func counts() async throws -> (delivered: Int, other: Int) {
+    try await database.read { db in
+      let delivered = try Int.fetchOne(db, sql: "SELECT count(*) FROM message WHERE state = 'delivered'") ?? 0
+      return (delivered, (try Int.fetchOne(db, sql: "SELECT count(*) FROM message") ?? 0) - delivered)
+    }
+  }
+
   func prune(before limit: Milliseconds) async throws {
-    try await database.write { db in try db.execute(sql: "DELETE FROM message WHERE ended_at < ?", arguments: [limit]) }
+    try await database.write { db in
+      try db.execute(sql: "DELETE FROM message WHERE ended_at < ?", arguments: [limit])
+      try db.execute(sql: "DELETE FROM attempt WHERE at < ?", arguments: [limit])
+    }
   }
 
   private static func entry(_ row: Row) -> Entry? {

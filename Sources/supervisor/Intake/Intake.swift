@@ -56,6 +56,7 @@ actor Intake {
   private let config: MTAConfig
   private let numbers: MessageNumbers
   private let verp: VERPSigner
+  private let pauses: Pauses
   private let heads: @Sendable ([QueueHead]) async -> Void
   private let log: Logger
   private var waiting = Deque<Waiting>()
@@ -71,7 +72,8 @@ actor Intake {
   private(set) var accepted = 0
 
   init(
-    store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, log: Logger,
+    store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
+    log: Logger,
     heads: @escaping @Sendable ([QueueHead]) async -> Void
   ) {
     self.store = store
@@ -79,6 +81,7 @@ actor Intake {
     self.config = config
     self.numbers = numbers
     self.verp = verp
+    self.pauses = pauses
     self.heads = heads
     self.log = log
   }
@@ -225,13 +228,17 @@ actor Intake {
     record.messageIDField = submission.messageIDField
     record.campaignID = submission.campaignID
     record.tags = submission.tags
+    record.author =
+      submission.content.authorName.map { "\($0) <\(submission.content.authorAddress)>" } ?? submission.content.authorAddress
     record.values = submission.values
     record.isSealed = submission.content.sealed != nil
-    return AcceptItem(
+    var item = AcceptItem(
       number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
       group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
       score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: ready.hash,
       receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
+    item.heldFor = pauses.reason(campaign: submission.campaignID, tags: submission.tags)
+    return item
   }
 
   private func answer(_ answer: AcceptAnswer, _ ready: Ready) -> IntakeAnswer {

@@ -9,12 +9,15 @@ actor DueLoop {
   private let store: QueueStore
   private let host: String
   private let heads: @Sendable ([QueueHead]) async -> Void
+  private let pauses: Pauses
   private let signal = Signal()
+  private var heldCursor = "0"
   private var next: Milliseconds = 0
 
-  init(store: QueueStore, host: String, heads: @escaping @Sendable ([QueueHead]) async -> Void) {
+  init(store: QueueStore, host: String, pauses: Pauses, heads: @escaping @Sendable ([QueueHead]) async -> Void) {
     self.store = store
     self.host = host
+    self.pauses = pauses
     self.heads = heads
   }
 
@@ -39,9 +42,8 @@ actor DueLoop {
           nextExpiry = count == 500 ? now : now + 1000
         }
         if now >= nextHeld {
-          let held = try await store.held(limit: 500).filter { $0.1 == "content" }.map(\.0)
-          if !held.isEmpty { await heads(try await store.unhold(host: host, held).heads) }
-          nextHeld = now + 10_000
+          try await tryHeldContent(now)
+          nextHeld = now + (heldCursor == "0" ? 10_000 : 100)
         }
       } catch {
         next = 0
@@ -51,9 +53,18 @@ actor DueLoop {
     }
   }
 
+  /// Messages whose content was absent: looked at again, a slice of all that is held at a time.
+  private func tryHeldContent(_ now: Milliseconds) async throws {
+    let (rows, next) = try await store.held(from: heldCursor)
+    heldCursor = next ?? "0"
+    let numbers = rows.filter { $0.reason == "content" }.map(\.number)
+    if !numbers.isEmpty { await heads(try await store.unhold(host: host, now: now, numbers).heads) }
+  }
+
   private func moveDue(_ now: Milliseconds) async throws {
     // Read before the call: what is expected while it runs must not be forgotten.
     next = now + 1000
+    try await pauses.holdDue(now)
     let (moved, first, heads) = try await store.ready(host: host, now: now, limit: 500)
     await self.heads(heads)
     if moved == 500 {

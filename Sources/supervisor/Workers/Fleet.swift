@@ -82,12 +82,10 @@ actor Fleet {
     return rows
   }
 
-  func statuses() async -> [(address: String, state: IPState, delivered: Int, transactions: Int)] {
-    var rows: [(address: String, state: IPState, delivered: Int, transactions: Int)] = []
-    for life in lives {
-      let status = await life.status
-      rows.append((life.ip.address, await life.state, status?.delivered ?? 0, status?.transactions ?? 0))
-    }
+  /// What each worker said of itself last; an empty one where none runs.
+  func statuses() async -> [(address: String, state: IPState, status: WorkerStatus)] {
+    var rows: [(address: String, state: IPState, status: WorkerStatus)] = []
+    for life in lives { rows.append((life.ip.address, await life.state, await life.status ?? WorkerStatus())) }
     return rows
   }
 

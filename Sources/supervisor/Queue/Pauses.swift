@@ -1,0 +1,179 @@
+import Foundation
+import MailModel
+import Observability
+import Redis
+import Synchronization
+
+/// What an operator paused: an organisation, a recipient domain or a pool is a gate of the dispatcher; a campaign or a tag
+/// moves its messages to the held index (DESIGN section 4.11). In Redis, so that it holds on every host and over restarts.
+final class Pauses: Sendable {
+  enum Scope: String, Sendable, CaseIterable {
+    case organisation = "org"
+    case domain, pool, campaign, tag
+
+    /// Held message by message, since no queue is theirs alone.
+    var isByMessage: Bool { self == .campaign || self == .tag }
+  }
+
+  struct Key: Hashable, Sendable, CustomStringConvertible {
+    var scope: Scope
+    var name: String
+
+    /// `scope:name`; also the reason of what is held for it.
+    var description: String { "\(scope.rawValue):\(name)" }
+
+    init(scope: Scope, name: String) {
+      self.scope = scope
+      self.name = name
+    }
+
+    init?(_ text: String) {
+      let parts = text.split(separator: ":", maxSplits: 1)
+      guard parts.count == 2, let scope = Scope(rawValue: String(parts[0])) else { return nil }
+      self.init(scope: scope, name: String(parts[1]))
+    }
+  }
+
+  struct Row: Codable, Sendable, Equatable {
+    var since: Milliseconds
+    var reason: String?
+  }
+
+  private struct State {
+    var rows: [Key: Row] = [:]
+    var version = 0
+  }
+
+  private let store: QueueStore
+  private let host: String
+  private let hash: RedisHash
+  private let state = Mutex(State())
+  private let changed: @Sendable () -> Void
+  private let heads: @Sendable ([QueueHead]) async -> Void
+
+  /// - Parameter changed: called when what is paused is other than before.
+  init(
+    store: QueueStore, host: String, changed: @escaping @Sendable () -> Void, heads: @escaping @Sendable ([QueueHead]) async -> Void
+  ) {
+    self.store = store
+    self.host = host
+    self.changed = changed
+    self.heads = heads
+    hash = RedisHash(client: store.client, key: store.keys.pauses)
+  }
+
+  /// Rises with each change.
+  var version: Int { state.withLock { $0.version } }
+  var rows: [Key: Row] { state.withLock { $0.rows } }
+
+  func refresh() async throws {
+    var rows: [Key: Row] = [:]
+    for (field, text) in try await hash.all() {
+      if let key = Key(field), let row = try? JSONDecoder().decode(Row.self, from: Data(text.utf8)) { rows[key] = row }
+    }
+    let isOther = state.withLock { [rows] state in
+      guard state.rows != rows else { return false }
+      state.rows = rows
+      state.version += 1
+      return true
+    }
+    if isOther { changed() }
+  }
+
+  /// Other hosts' pauses are seen within seconds; messages that slipped by a campaign's pause are held.
+  func run() async {
+    var passes = 0
+    while !Task.isCancelled {
+      try? await refresh()
+      passes += 1
+      if passes % 6 == 0 {
+        for key in rows.keys where key.scope.isByMessage { _ = try? await holdAll(key) }
+      }
+      try? await Task.sleep(for: .seconds(5))
+    }
+  }
+
+  /// What holds a message from its acceptance on; nil = nothing.
+  func reason(campaign: String?, tags: [String]) -> String? {
+    let rows = rows
+    guard !rows.isEmpty else { return nil }
+    if let campaign, rows[Key(scope: .campaign, name: campaign)] != nil { return Key(scope: .campaign, name: campaign).description }
+    return tags.map { Key(scope: .tag, name: $0) }.first { rows[$0] != nil }?.description
+  }
+
+  /// - Returns: how many messages were moved to the held index (campaign, tag), else nil.
+  func pause(_ key: Key, reason: String?) async throws -> Int? {
+    let row = Row(since: SystemClock.now(), reason: reason)
+    try await hash.set(key.description, String(decoding: try JSONEncoder().encode(row), as: UTF8.self))
+    try await refresh()
+    return key.scope.isByMessage ? try await holdAll(key) : nil
+  }
+
+  /// - Returns: nil when it was not paused; else how many messages went back to their places.
+  func resume(_ key: Key) async throws -> Int? {
+    guard try await hash.remove(key.description) else { return nil }
+    try await refresh()
+    return key.scope.isByMessage ? try await release(key) : 0
+  }
+
+  /// Due messages of what is paused are held before they reach their queues.
+  func holdDue(_ now: Milliseconds) async throws {
+    guard rows.keys.contains(where: { $0.scope.isByMessage }) else { return }
+    var start = 0
+    while true {
+      let numbers = try await store.waiting(until: now, from: start, limit: 500)
+      guard !numbers.isEmpty else { return }
+      start += numbers.count - (try await hold(numbers))
+    }
+  }
+
+  private func holdAll(_ key: Key) async throws -> Int {
+    let filter = MessageFilter(key)
+    var count = 0
+    try await QueueWalk(store: store).visit(filter, in: [.queued, .waiting]) { messages in
+      let (held, heads) = try await self.store.hold(host: self.host, reason: key.description, messages.map(\.number))
+      count += held
+      await self.heads(heads)
+      return held
+    }
+    return count
+  }
+
+  private func hold(_ numbers: [MessageNumber]) async throws -> Int {
+    var byReason: [String: [MessageNumber]] = [:]
+    for message in try await store.peek(numbers) {
+      guard let reason = reason(campaign: message.record.campaignID, tags: message.record.tags) else { continue }
+      byReason[reason, default: []].append(message.number)
+    }
+    var count = 0
+    for (reason, numbers) in byReason {
+      let (held, heads) = try await store.hold(host: host, reason: reason, numbers)
+      count += held
+      await self.heads(heads)
+    }
+    return count
+  }
+
+  private func unpaused(_ numbers: [MessageNumber]) async throws -> [MessageNumber] {
+    try await store.peek(numbers).filter { reason(campaign: $0.record.campaignID, tags: $0.record.tags) == nil }.map(\.number)
+  }
+
+  private func release(_ key: Key) async throws -> Int {
+    var count = 0
+    var cursor: String? = "0"
+    while let at = cursor {
+      let (rows, next) = try await store.held(from: at)
+      let mine = rows.filter { $0.reason == key.description }.map(\.number)
+      // What another pause holds too is held for that from now on.
+      let others = try await hold(mine)
+      let numbers = others == 0 ? mine : try await unpaused(mine)
+      if !numbers.isEmpty {
+        let (released, heads) = try await store.unhold(host: host, now: SystemClock.now(), numbers)
+        count += released
+        await self.heads(heads)
+      }
+      cursor = next
+    }
+    return count
+  }
+}
