@@ -39,20 +39,21 @@ struct DeliveryAttempt {
     worker.settle(entry, result)
   }
 
-  /// Content by hash, fields and body, DKIM signature in front, dots stuffed.
+  /// Content by hash, fields and body, DKIM signature in front.
   private func render(on worker: isolated WorkLoop) async throws -> [UInt8] {
     let content = try await worker.contents.content(of: entry)
     var message = try MessageRenderer.render(record, content)
     let key = try await worker.signingKey(domain: record.dkimDomain)
     message.fields.insert(try DKIMSigner.signature(of: message, with: key, now: worker.now()), at: 0)
     if message.isEightBit { worker.markEightBit(entry) }
-    return DotStuffing.stuff(message.octets)
+    return message.octets
   }
 
   private func transmit(_ octets: [UInt8], on worker: isolated WorkLoop) async -> AttemptResult {
-    let envelope = SMTPEnvelope(
+    var envelope = SMTPEnvelope(
       returnPath: "\(record.returnPathLocal)@\(record.returnPathHost)", recipient: record.recipient,
       isInternationalised: record.recipient.utf8.contains { $0 >= 0x80 }, isEightBit: worker.takeEightBit(entry))
+    envelope.envelopeID = record.returnPathLocal
     return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets, entryID: entry.entryID).run(
       on: worker,
       beforeDot: {

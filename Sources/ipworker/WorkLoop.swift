@@ -45,6 +45,8 @@ actor WorkLoop {
   private var eightBit: Set<String> = []
   /// Begun, and neither at their dot nor answered.
   private var begun: [String: WorkEntry] = [:]
+  /// Hosts that offered CHUNKING and did not know BDAT.
+  var hostsWithoutChunking: Set<String> = []
   /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
   var cuttable: [String: any Channel] = [:]
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
@@ -227,9 +229,11 @@ actor WorkLoop {
   // MARK: what an attempt needs
 
   func target(host: String, address: String, port: Int, tls: Route.TLSDemand) -> SMTPTarget {
-    SMTPTarget(
+    var target = SMTPTarget(
       hostName: host, address: address, port: port, sourceIP: sourceIP, ehloName: settings.ehloName, tls: tls,
       timeouts: settings.timeouts)
+    target.allowsChunking = !hostsWithoutChunking.contains(host)
+    return target
   }
 
   func signingKey(domain: String) async throws -> DKIMKey {

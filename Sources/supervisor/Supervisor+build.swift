@@ -172,7 +172,8 @@ enum Installation {
       pauses: pauses, log: log, heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
-      validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules, clock: SystemClock.now)
+      validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
+      clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -181,7 +182,8 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
     let metrics = MetricsText(intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders)
     let api = APIParts(
-      config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys, explainer: explainer, dispatcher: dispatcher, history: history,
+      config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
+      explainer: explainer, dispatcher: dispatcher, history: history,
       health: health, metrics: { await metrics.render() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),

@@ -49,12 +49,3 @@ final class DotLog: Sendable {
       .joined(separator: "; ")
   }
 }
-
-import Synchronization
-
-final class Locked<Value: Sendable>: Sendable {
-  private let mutex: Mutex<Value>
-  init(_ value: Value) { mutex = Mutex(value) }
-  var value: Value { mutex.withLock { $0 } }
-  func change(_ body: (inout Value) -> Void) { mutex.withLock { body(&$0) } }
-}

@@ -104,7 +104,8 @@ import Testing
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"dedicatedIp\":\"9.9.9.9\"}").0 == 400)
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"dedicatedIp\":\"127.0.0.23\"}").1 == "{\"success\":true}")
     #expect(
-      try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"pool\":\"transactional\",\"toDomain\":\"\(Zones.domain(1))\"}").0 == 200)
+      try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"pool\":\"transactional\",\"toDomain\":\"\(Zones.domain(1))\"}").0
+        == 200)
     for index in 0..<10 {
       try await mta.send("r\(index)", to: "u@\(Zones.domain(index % 2))", org: "ruled", pool: "campaign")
     }
@@ -140,7 +141,8 @@ import Testing
     try await mta.send("secret", to: "u@\(Zones.domain(2))")
     try await eventually("it is deferred") { mta.receiver.messageIDs("deferred").contains("secret") }
     #expect(mta.log.count == before)
-    #expect(try await mta.get("/outbound-tls").body == "{\"globalMode\":\"opportunistic\",\"overrides\":{\"\(Zones.domain(2))\":\"require\"}}")
+    #expect(
+      try await mta.get("/outbound-tls").body == "{\"globalMode\":\"opportunistic\",\"overrides\":{\"\(Zones.domain(2))\":\"require\"}}")
     #expect(
       try await mta.call("DELETE", "/outbound-tls/\(Zones.domain(2))", body: nil).body
         == "{\"success\":true,\"domain\":\"\(Zones.domain(2))\"}")

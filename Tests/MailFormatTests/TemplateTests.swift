@@ -16,7 +16,10 @@ import Testing
     ("{{{x}}}", "{{name}}", "{{name}}"),
     ("[{{empty}}]", "[]", "[]"),
     // What is no name stands for itself.
-    ("{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name", "{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name", "{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name"),
+    (
+      "{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name", "{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name",
+      "{{}} {{ }} {{a b}} {{#if}} {name} {{name} {{name"
+    ),
     ("{{{{empty}}}}", "{}", "{}"),
     ("style{a{b:c}}", "style{a{b:c}}", "style{a{b:c}}"),
     ("ü{{a.b-c_1}}é", "üoké", "üoké"),

@@ -1,7 +1,8 @@
 import MailModel
 import NIOCore
 import NIOPosix
-import SMTPClient
+import SMTPProtocol
+@testable import SMTPClient
 import SMTPServer
 import TLS
 import TestSupport
@@ -26,7 +27,7 @@ import Testing
       script: @escaping SinkScript = { _ in nil }, extensions: [String]? = nil, tls: TLSContext? = nil,
       demand: Route.TLSDemand = .opportunistic,
       source: String = "127.0.0.31", messages: Int = 1, recipient: String = "u@b.example",
-      octets: [UInt8] = Array("Subject: x\r\n\r\nhi\r\n.\r\n".utf8),
+      octets: [UInt8] = Array("Subject: x\r\n\r\nhi\r\n".utf8),
       dotFails: Bool = false
     ) async throws -> Result {
       let log = SinkLog()
@@ -53,7 +54,7 @@ import Testing
             returnPath: "r@h.example", recipient: recipient, isInternationalised: recipient.utf8.contains { $0 >= 0x80 }, isEightBit: false)
           var prepared = 0
           let outcome = await connection.transact(
-            envelope, octets: octets,
+            envelope, message: octets,
             beforeDot: {
               prepared += 1
               if dotFails { throw SMTPFault.closed(.data) }
@@ -67,10 +68,21 @@ import Testing
       result.took = log.all
       return result
     }
+
+    /// One message to any server.
+    func talk(to port: Int) async throws -> (result: SMTPTransactionResult, isBroken: Bool, isUsable: Bool) {
+      let target = SMTPTarget(
+        hostName: "mx.b.example", address: "127.0.0.1", port: port, sourceIP: "127.0.0.31", ehloName: "me.example", tls: .opportunistic,
+        timeouts: SMTPTimeouts())
+      let connection = try await SMTPConnection.open(target, tls: try TLSContext.client(), on: eventLoop).get()
+      let envelope = SMTPEnvelope(returnPath: "r@h.example", recipient: "u@b.example", isInternationalised: false, isEightBit: false)
+      let result = await connection.transact(envelope, message: Array("Subject: x\r\n\r\nhi\r\n".utf8), beforeDot: {}, afterDot: {})
+      return (result, connection.hasBrokenChunking, connection.isUsable)
+    }
   }
 
   @Test func severalMessagesOnOneSession() async throws {
-    for extensions in [["PIPELINING", "SIZE 1000"], []] {
+    for extensions in [["PIPELINING", "SIZE 1000"], [], ["CHUNKING"], ["CHUNKING", "PIPELINING", "DSN"]] {
       let result = try await Rig().run(extensions: extensions, messages: 3)
       #expect(result.took.count == 3 && Set(result.took.map(\.session)).count == 1)
       #expect(result.took.allSatisfy { $0.peer == "127.0.0.31" && $0.ehloName == "me.example" })
@@ -108,7 +120,9 @@ import Testing
 
   @Test(arguments: misbehaviours.indices) func peersThatMisbehave(index: Int) async throws {
     let (name, script, opened, outcome) = Self.misbehaviours[index]
-    for extensions in [["PIPELINING"], []] {
+    for extensions in [["PIPELINING"], [], ["PIPELINING", "CHUNKING"]] {
+      // BDAT has no DATA command to refuse.
+      if extensions.contains("CHUNKING"), name.contains("DATA") { continue }
       let result = try await Rig().run(script: script, extensions: extensions)
       #expect(result.opened == opened, "\(name)")
       // In a pipeline a reset may overtake the replies before it: the stage is the peer's luck.
@@ -152,8 +166,40 @@ import Testing
 
   @Test func largeMessagesArriveWhole() async throws {
     let body = (0..<60_000).map { "line \($0)" }.joined(separator: "\r\n")
-    let result = try await Rig().run(extensions: [], octets: Array("Subject: x\r\n\r\n\(body)\r\n.\r\n".utf8))
-    #expect(result.took.first?.octets.count == body.utf8.count + 16)
+    // Dots at line starts travel both ways.
+    let octets = Array("Subject: x\r\n\r\n.\r\n..\r\n\(body)\r\n".utf8)
+    for extensions in [[], ["CHUNKING"], ["PIPELINING", "CHUNKING"]] {
+      let result = try await Rig().run(extensions: extensions, messages: 2, octets: octets)
+      #expect(result.took.count == 2 && result.took.allSatisfy { $0.octets == octets })
+      #expect(result.dotsPrepared == 2)
+    }
+  }
+
+  /// A server that offers CHUNKING and does not know BDAT takes nothing; what it said is no verdict on the message.
+  @Test func chunkingThatWasALie() async throws {
+    let sent = Locked<[String]>([])
+    let listener = try await LineServer.start { line in
+      sent.change { $0.append(line) }
+      if line.hasPrefix("EHLO") { return "250-liar\r\n250 CHUNKING\r\n" }
+      return line.hasPrefix("MAIL") || line.hasPrefix("RCPT") ? "250 ok\r\n" : "502 5.5.1 what is \(line.prefix(4))?\r\n"
+    }
+    let outcome = try await Rig().talk(to: listener.port)
+    #expect(Self.spell(outcome.result).hasPrefix("lost protocol violation at data: BDAT was offered and refused: 502"))
+    #expect(outcome.isBroken && !outcome.isUsable)
+    await listener.stop()
+  }
+
+  @Test func DSNParametersWhereOffered() {
+    var envelope = SMTPEnvelope(
+      returnPath: "bounce+abc@h.example", recipient: "u+x=y@b.example", isInternationalised: false, isEightBit: false)
+    envelope.envelopeID = "bounce+abc"
+    var capabilities = SMTPCapabilities()
+    #expect(envelope.mailCommand(capabilities, size: 9) == "MAIL FROM:<bounce+abc@h.example>\r\n")
+    #expect(envelope.rcptCommand(capabilities) == "RCPT TO:<u+x=y@b.example>\r\n")
+    capabilities.dsn = true
+    capabilities.size = 0
+    #expect(envelope.mailCommand(capabilities, size: 9) == "MAIL FROM:<bounce+abc@h.example> SIZE=9 RET=HDRS ENVID=bounce+2Babc\r\n")
+    #expect(envelope.rcptCommand(capabilities) == "RCPT TO:<u+x=y@b.example> ORCPT=rfc822;u+2Bx+3Dy@b.example\r\n")
   }
 
   @Test func TLSWhenOfferedAndNeverPlainWhenRequired() async throws {

@@ -44,6 +44,8 @@ package struct SMTPTarget: Sendable {
   package var ehloName: String
   package var tls: Route.TLSDemand
   package var timeouts: SMTPTimeouts
+  /// False for a host that offers CHUNKING and does not know it.
+  package var allowsChunking = true
 
   package init(
     hostName: String, address: String, port: Int, sourceIP: String, ehloName: String, tls: Route.TLSDemand,
@@ -83,19 +85,4 @@ package enum SMTPTransactionResult: Sendable, Equatable {
   case uncertain(SMTPFault)
   /// The peer lacks an extension that the message needs.
   case unsupported(String)
-}
-
-/// What SMTP carries outside the message.
-package struct SMTPEnvelope: Sendable {
-  package var returnPath: String
-  package var recipient: String
-  package var isInternationalised: Bool
-  package var isEightBit: Bool
-
-  package init(returnPath: String, recipient: String, isInternationalised: Bool, isEightBit: Bool) {
-    self.returnPath = returnPath
-    self.recipient = recipient
-    self.isInternationalised = isInternationalised
-    self.isEightBit = isEightBit
-  }
 }

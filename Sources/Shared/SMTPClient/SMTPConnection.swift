@@ -14,6 +14,8 @@ package final class SMTPConnection {
   package private(set) var tlsVersion: String?
   /// Transactions begun.
   package private(set) var transactions = 0
+  /// It offered CHUNKING and did not know BDAT: use DATA with this host.
+  package private(set) var hasBrokenChunking = false
 
   package let channel: any Channel
   private let replies: ReplyHandler
@@ -155,14 +157,15 @@ package final class SMTPConnection {
 
   /// One message to one recipient.
   /// - Parameters:
-  ///   - octets: what DATA carries: dot-stuffed, with the final dot.
-  ///   - beforeDot: called before the octets that contain the final dot go to the kernel; when it throws, they do not go.
+  ///   - message: header and body, every line ended with CRLF, not dot-stuffed.
+  ///   - beforeDot: called before the octets that contain the final dot, or `BDAT … LAST`, go to the kernel; when it throws,
+  ///     they do not go.
   package func transact(
-    _ envelope: SMTPEnvelope, octets: [UInt8], beforeDot: () throws -> Void, afterDot: () -> Void
+    _ envelope: SMTPEnvelope, message: [UInt8], beforeDot: () throws -> Void, afterDot: () -> Void
   ) async -> SMTPTransactionResult {
-    if let lacking = lacking(envelope, octets.count) { return .unsupported(lacking) }
+    if let lacking = lacking(envelope, message.count) { return .unsupported(lacking) }
     transactions += 1
-    let result = await attempt(envelope, octets, beforeDot, afterDot)
+    let result = await attempt(envelope, message, beforeDot, afterDot)
     switch result {
     case .replied(let stage, let reply):
       needsReset = stage != .dot
@@ -181,15 +184,13 @@ package final class SMTPConnection {
   }
 
   private func attempt(
-    _ envelope: SMTPEnvelope, _ octets: [UInt8], _ beforeDot: () throws -> Void, _ afterDot: () -> Void
+    _ envelope: SMTPEnvelope, _ message: [UInt8], _ beforeDot: () throws -> Void, _ afterDot: () -> Void
   ) async -> SMTPTransactionResult {
-    var mail = "MAIL FROM:<\(envelope.returnPath)>"
-    if capabilities.size != nil { mail += " SIZE=\(octets.count)" }
-    if envelope.isEightBit { mail += " BODY=8BITMIME" }
-    if envelope.isInternationalised { mail += " SMTPUTF8" }
-    let commands: [(SMTPStage, String)] = [
-      (.mail, mail + "\r\n"), (.rcpt, "RCPT TO:<\(envelope.recipient)>\r\n"), (.data, "DATA\r\n"),
+    var commands: [(SMTPStage, String)] = [
+      (.mail, envelope.mailCommand(capabilities, size: message.count)), (.rcpt, envelope.rcptCommand(capabilities)),
     ]
+    let isChunked = capabilities.chunking && target.allowsChunking
+    if !isChunked { commands.append((.data, "DATA\r\n")) }
     if needsReset {
       send("RSET\r\n")
       switch await replies.next(.mail, within: target.timeouts.command) {
@@ -214,7 +215,7 @@ package final class SMTPConnection {
       }
     }
     if let refusal { return refusal }
-    return await body(octets, beforeDot, afterDot)
+    return isChunked ? await chunks(message, beforeDot, afterDot) : await body(DotStuffing.stuff(message), beforeDot, afterDot)
   }
 
   /// The server took DATA though it refused MAIL or RCPT: an empty message to nobody ends it (RFC 2920 §3.1).
@@ -244,6 +245,44 @@ package final class SMTPConnection {
     case .success(let reply): return .replied(.dot, reply)
     case .failure(let fault): return .uncertain(fault)
     }
+  }
+
+  /// `BDAT` (RFC 3030): all but the last chunk may go before the journal knows of the message.
+  private func chunks(_ message: [UInt8], _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async -> SMTPTransactionResult {
+    let deadline = NIODeadline.now() + target.timeouts.data
+    var start = 0
+    while message.count - start > Self.chunk {
+      let end = start + Self.chunk
+      if let fault = await stream(Array("BDAT \(end - start)\r\n".utf8) + message[start..<end], until: deadline) { return .lost(fault) }
+      switch await replies.next(.data, within: max(.seconds(1), deadline - .now())) {
+      case .success(let reply) where reply.code / 100 == 2: start = end
+      case .success(let reply): return Self.understood(reply) ? .replied(.data, reply) : lostChunking(reply)
+      case .failure(let fault): return .lost(fault)
+      }
+    }
+    guard channel.isActive else { return .lost(.closed(.data)) }
+    do { try beforeDot() } catch {
+      end()
+      return .lost(.protocolViolation(.data, "journal: \(error)"))
+    }
+    var last = ByteBuffer(string: "BDAT \(message.count - start) LAST\r\n")
+    last.writeBytes(message[start...])
+    channel.writeAndFlush(last, promise: nil)
+    afterDot()
+    switch await replies.next(.dot, within: max(.seconds(1), deadline - .now())) {
+    case .success(let reply): return Self.understood(reply) ? .replied(.dot, reply) : lostChunking(reply)
+    case .failure(let fault): return .uncertain(fault)
+    }
+  }
+
+  /// False for a server that offers CHUNKING and does not know the command.
+  private static func understood(_ reply: SMTPReply) -> Bool { reply.code != 500 && reply.code != 502 }
+
+  /// It took nothing, and reads the message for commands: the session is over, and says nothing of the message.
+  private func lostChunking(_ reply: SMTPReply) -> SMTPTransactionResult {
+    end()
+    hasBrokenChunking = true
+    return .lost(.protocolViolation(.data, "BDAT was offered and refused: \(reply.text)"))
   }
 
   /// Writes with back-pressure: each chunk leaves for the kernel before the next is taken, all before the deadline.

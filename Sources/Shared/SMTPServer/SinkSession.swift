@@ -8,7 +8,7 @@ final class SinkSession: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  private enum State { case command, data }
+  private enum State { case command, data, chunk(remaining: Int, isLast: Bool) }
 
   private static let sessions = NIOLockedValueBox(0)
 
@@ -66,8 +66,30 @@ final class SinkSession: ChannelInboundHandler {
       case .data:
         guard readBody() else { return }
         endOfMessage(context)
+      case .chunk(let remaining, let isLast):
+        let bytes = buffer.readBytes(length: min(remaining, buffer.readableBytes)) ?? []
+        body += bytes
+        state = .chunk(remaining: remaining - bytes.count, isLast: isLast)
+        guard remaining == bytes.count else { return }
+        buffer.discardReadBytes()
+        if isLast {
+          endOfMessage(context)
+        } else {
+          state = .command
+          perform(.reply("250 2.0.0 chunk taken"), context) {}
+        }
       }
     }
+  }
+
+  /// `BDAT n [LAST]` (RFC 3030).
+  private func beginChunk(_ line: String, _ context: ChannelHandlerContext) {
+    let words = line.split(separator: " ")
+    guard options.extensions.contains("CHUNKING"), words.count >= 2, let size = Int(words[1]), size >= 0 else {
+      return perform(.reply("501 5.5.4 BDAT size [LAST]"), context) {}
+    }
+    guard !recipients.isEmpty else { return perform(SinkAction(.replyAndClose(["503 5.5.1 RCPT first"])), context) {} }
+    state = .chunk(remaining: size, isLast: words.count > 2)
   }
 
   private func nextLine() -> String? {
@@ -105,6 +127,7 @@ final class SinkSession: ChannelInboundHandler {
       perform(script(.mail(returnPath: address)) ?? .reply("250 2.1.0 ok"), context) {
         self.returnPath = address
         self.recipients = []
+        self.body = []
       }
     } else if upper.hasPrefix("RCPT TO:") {
       guard returnPath != nil else { return perform(.reply("503 5.5.1 MAIL first"), context) {} }
@@ -116,6 +139,8 @@ final class SinkSession: ChannelInboundHandler {
         self.state = .data
         self.body = []
       }
+    } else if upper.hasPrefix("BDAT ") {
+      beginChunk(upper, context)
     } else if upper == "RSET" {
       reset()
       perform(.reply("250 2.0.0 ok"), context) {}

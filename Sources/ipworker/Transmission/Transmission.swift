@@ -26,21 +26,23 @@ struct Transmission {
   private func talk(on worker: isolated WorkLoop, _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async -> AttemptResult {
     while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
       worker.cuttable[entryID] = connection.channel
-      let result = await connection.transact(envelope, octets: octets, beforeDot: beforeDot, afterDot: afterDot)
+      let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
       // A kept session may have died unnoticed: that says nothing of the host, a fresh one is tried.
       if case .lost = result { continue }
       return finish(result, connection, worker)
     }
     lane.closeIdleBeyondLimit()
     var last = AttemptResult(kind: .connectionFailed, sourceIP: worker.sourceIP, at: worker.now())
+    last.text = "no host has an address that \(worker.sourceIP) can reach"
     var tried = 0
     for host in route.hosts {
-      for address in host.addresses where tried < Self.maxAddresses {
+      // An IPv4 source reaches no IPv6 host, and the other way round.
+      for address in host.addresses where tried < Self.maxAddresses && address.contains(":") == worker.sourceIP.contains(":") {
         tried += 1
         switch await open(host.name, address, worker) {
         case .failure(let failure): last = unreachable(failure, host.name, address, worker)
         case .success(let connection):
-          let result = await connection.transact(envelope, octets: octets, beforeDot: beforeDot, afterDot: afterDot)
+          let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
           if case .lost = result {
             last = finish(result, connection, worker)
             continue
@@ -85,6 +87,7 @@ struct Transmission {
   private func finish(_ outcome: SMTPTransactionResult, _ connection: SMTPConnection, _ worker: isolated WorkLoop)
     -> AttemptResult
   {
+    if connection.hasBrokenChunking { worker.hostsWithoutChunking.insert(connection.target.hostName) }
     let kind: AttemptResult.Kind =
       switch outcome {
       case .replied: .replied

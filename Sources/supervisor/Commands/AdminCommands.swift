@@ -67,7 +67,8 @@ struct AdminCommands: Sendable {
       guard case .raw(let list) = QueueRoutes.list(pauses) else { return "[]" }
       return list
     case "queue preview":
-      return try encode(try await queue.preview(try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases))
+      return try encode(
+        try await queue.preview(try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases))
     case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments)))
     case "queue retry": return Self.done(try await queue.retry(try filter(arguments)))
     case "suppression list", "suppression add", "suppression remove": return try await suppression(request)
@@ -192,14 +193,18 @@ struct AdminCommands: Sendable {
             expiresAt: $0.expiresAt.map(Timestamp.rfc3339))
         })
     }
-    guard let address = EmailAddress(arguments["email"] ?? "") else { throw APIError.bad("\(arguments["email"] ?? "") is no email address") }
+    guard let address = EmailAddress(arguments["email"] ?? "") else {
+      throw APIError.bad("\(arguments["email"] ?? "") is no email address")
+    }
     if request.command == "suppression remove" {
       guard try await suppressions.remove(address.normalised, scope: scope) else {
         throw APIError(status: 404, text: "\(address.normalised) is not suppressed")
       }
     } else {
       let reason = arguments["reason"] ?? "manual"
-      guard Suppressions.reasons.contains(reason) else { throw APIError.bad("reason must be one of: " + Suppressions.reasons.joined(separator: ", ")) }
+      guard Suppressions.reasons.contains(reason) else {
+        throw APIError.bad("reason must be one of: " + Suppressions.reasons.joined(separator: ", "))
+      }
       let entry = Suppressions.Entry(
         email: address.normalised, reason: reason, source: "operator", suppressedAt: now,
         expiresAt: reason == "manual" ? now + Suppressions.manualLife : nil)

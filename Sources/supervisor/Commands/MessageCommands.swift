@@ -35,8 +35,11 @@ struct MessageCommand: ParsableCommand {
         let rows = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [[String: Any]] ?? []
         if rows.isEmpty { print("\(id): no attempt yet") }
         for row in rows {
-          print("\(Table.text(row["at"])) attempt \(Table.text(row["attempt"])): \(Table.text(row["status"])) after \(Table.text(row["durationMs"])) ms")
-          print("  from \(Table.text(row["ip"])) to \(Table.text(row["mx"])) [\(Table.text(row["address"]))], TLS \(Table.text(row["tls"]))")
+          print(
+            "\(Table.text(row["at"])) attempt \(Table.text(row["attempt"])): \(Table.text(row["status"])) after \(Table.text(row["durationMs"])) ms"
+          )
+          print(
+            "  from \(Table.text(row["ip"])) to \(Table.text(row["mx"])) [\(Table.text(row["address"]))], TLS \(Table.text(row["tls"]))")
           for line in row["reply"] as? [String] ?? [] { print("  \(Table.text(row["smtpCode"])) \(line)") }
           if let text = row["text"] as? String { print("  \(text)") }
         }

@@ -175,7 +175,8 @@ struct Selection: ParsableArguments {
     if !common.json, !isOne {
       print("\(count) messages\(count > sample.count ? ", among them" : ""):")
       Table.print(
-        ["ID", "ORGANIZATION", "TO", "STATE"], sample.map { row in ["messageId", "organizationId", "to", "state"].map { Table.text(row[$0]) } })
+        ["ID", "ORGANIZATION", "TO", "STATE"],
+        sample.map { row in ["messageId", "organizationId", "to", "state"].map { Table.text(row[$0]) } })
     }
     if !isOne, !yes, !common.json, count > 0, isatty(0) == 1 {
       print("Go on? [y/N] ", terminator: "")
@@ -186,7 +187,8 @@ struct Selection: ParsableArguments {
     if common.json {
       var whole = preview
       whole["done"] = number
-      print(String(decoding: try JSONSerialization.data(withJSONObject: whole, options: [.sortedKeys, .withoutEscapingSlashes]), as: UTF8.self))
+      print(
+        String(decoding: try JSONSerialization.data(withJSONObject: whole, options: [.sortedKeys, .withoutEscapingSlashes]), as: UTF8.self))
     } else {
       print("\(number) \(done)")
     }

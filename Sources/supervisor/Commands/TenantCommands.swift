@@ -13,7 +13,8 @@ struct OrganisationCommand: ParsableCommand {
 
     func run() {
       withFaults {
-        PauseText.show(try common.ask("org pause", ["scope": "org", "name": name, "reason": reason]), common.json, "paused", "held", "held")
+        PauseText.show(
+          try common.ask("org pause", ["scope": "org", "name": name, "reason": reason]), common.json, "paused", "held", "held")
       }
     }
   }

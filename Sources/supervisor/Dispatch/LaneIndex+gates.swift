@@ -21,7 +21,8 @@ extension LaneIndex {
   }
 
   func gate(ofOrganisation organisation: String, now: Milliseconds) -> Gate? {
-    pausedOrganisations[organisation] ?? organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
+    pausedOrganisations[organisation]
+      ?? organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
   }
 
   func gate(of group: Group) -> Gate? {

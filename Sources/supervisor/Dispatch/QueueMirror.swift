@@ -135,7 +135,9 @@ struct QueueMirror {
 
   /// Puts a part's head where picks find it; answers the lanes' key, nil when the group's destination is not open.
   mutating func shelve(_ part: GroupPart) -> (key: String, provider: MailboxProvider)? {
-    guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider)? = groups[part.group]?.destination else { return nil }
+    guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider)? = groups[part.group]?.destination else {
+      return nil
+    }
     shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: BinaryHeap()].push(
       Head(score: state.score, part: part))
     return (key, provider)

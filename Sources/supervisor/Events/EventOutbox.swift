@@ -133,7 +133,8 @@ final class EventOutbox: Sendable {
   /// Dead letters, newest first.
   func dead(limit: Int, offset: Int) async throws -> [Dead] {
     try await database.read { db in
-      try Row.fetchAll(db, sql: "SELECT * FROM dead ORDER BY created_at DESC, id LIMIT ? OFFSET ?", arguments: [limit, offset]).map(Self.dead)
+      try Row.fetchAll(db, sql: "SELECT * FROM dead ORDER BY created_at DESC, id LIMIT ? OFFSET ?", arguments: [limit, offset]).map(
+        Self.dead)
     }
   }
 

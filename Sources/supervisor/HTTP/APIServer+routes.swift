@@ -45,7 +45,9 @@ extension APIServer {
       },
       APIRoute(method: .post, path: "/send", access: .tenant) { try await parts.send.handle(.send, $0.principal, body: $0.body) },
       APIRoute(method: .post, path: "/send/system", access: .tenant) { try await parts.send.handle(.system, $0.principal, body: $0.body) },
-      APIRoute(method: .post, path: "/send/postbox", access: .tenant) { try await parts.send.handle(.postbox, $0.principal, body: $0.body) },
+      APIRoute(method: .post, path: "/send/postbox", access: .tenant) {
+        try await parts.send.handle(.postbox, $0.principal, body: $0.body)
+      },
       APIRoute(method: .post, path: "/send/batch", access: .tenant) { try await parts.batch.handle($0) },
       APIRoute(method: .get, path: "/send/receipt/:id", access: .tenant) { try await receipt($0, parts) },
       APIRoute(method: .post, path: "/dkim", access: .master) { try await setKey($0, parts) },

@@ -244,7 +244,8 @@ struct BatchHandler: Sendable {
     mutating func add(_ id: String, _ workAttemptID: String?, _ answer: IntakeAnswer) {
       var object: JSONObject
       switch answer {
-      case .accepted(let id): object = JSONObject([("success", .bool(true)), ("id", .text(id)), ("workAttemptId", .text(workAttemptID ?? id))])
+      case .accepted(let id):
+        object = JSONObject([("success", .bool(true)), ("id", .text(id)), ("workAttemptId", .text(workAttemptID ?? id))])
       case .duplicate(let known):
         object = JSONObject([
           ("success", .bool(true)), ("id", .text(known)), ("workAttemptId", .text(workAttemptID ?? id)), ("deduplicated", .bool(true)),

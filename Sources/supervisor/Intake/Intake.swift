@@ -223,7 +223,8 @@ actor Intake {
     var record = MessageRecord(
       messageID: submission.messageID, workAttemptID: submission.workAttemptID, organisation: submission.organisation,
       recipient: submission.recipient.description, pool: submission.pool, dkimDomain: submission.dkimDomain,
-      returnPathLocal: VERPSigner.prefix + verp.token(number), returnPathHost: ready.returnPathHost ?? config.bounce.domain, acceptedAt: now,
+      returnPathLocal: VERPSigner.prefix + verp.token(number), returnPathHost: ready.returnPathHost ?? config.bounce.domain,
+      acceptedAt: now,
       expiresAt: expires, deliveryDomain: submission.deliveryDomain, contentSize: ready.size)
     record.messageIDField = submission.messageIDField
     record.campaignID = submission.campaignID

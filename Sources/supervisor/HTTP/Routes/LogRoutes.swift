@@ -31,7 +31,9 @@ struct LogRoutes: Sendable {
     filter.status = call.query["status"]
     filter.domain = call.query["domain"]?.lowercased()
     let cursor = call.query["cursor"] ?? "0"
-    guard let after = Int64(cursor.split(separator: "-").last ?? "") else { throw APIError.bad("cursor must be the nextCursor of an answer") }
+    guard let after = Int64(cursor.split(separator: "-").last ?? "") else {
+      throw APIError.bad("cursor must be the nextCursor of an answer")
+    }
     let rows = try await history.attempts(filter, after: after, limit: limit)
     var object = JSONObject([("entries", JSONObject.list(rows.map(json)))])
     if rows.count == limit { object.add("nextCursor", rows.last.map(Self.id)) }

@@ -36,7 +36,8 @@ struct QueueRoutes: Sendable {
         let count = try await admin.cancel(filter)
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("flushed", .number(Int64(count)))]).string)
       },
-      APIRoute(method: .get, path: "/v1/pauses", access: .master) { _ in HTTPAnswer(.ok, JSONObject([("pauses", Self.list(pauses))]).string) },
+      APIRoute(method: .get, path: "/v1/pauses", access: .master) { _ in HTTPAnswer(.ok, JSONObject([("pauses", Self.list(pauses))]).string)
+      },
       APIRoute(method: .post, path: "/v1/pauses", access: .master) { call in
         let body = try await call.json()
         let held = try await pauses.pause(
@@ -99,11 +100,8 @@ struct QueueRoutes: Sendable {
     var filter = MessageFilter()
     filter.domain = call.query["domain"]?.lowercased()
     filter.organisation = call.query["orgId"]
-    struct Body: Encodable {
-      var jobs: [QueueAdmin.Job]
-      var limit: Int
-      var offset: Int
-    }
-    return HTTPAnswer(encoding: Body(jobs: try await admin.jobs(filter, offset: offset, limit: limit), limit: limit, offset: offset))
+    let jobs = HTTPAnswer(encoding: try await admin.jobs(filter, offset: offset, limit: limit)).body
+    return HTTPAnswer(
+      .ok, JSONObject([("jobs", .raw(jobs)), ("limit", .number(Int64(limit))), ("offset", .number(Int64(offset)))]).string)
   }
 }

@@ -17,11 +17,15 @@ struct TenantRoutes: Sendable {
       APIRoute(method: .post, path: "/credentials", access: .master, handler: createCredential),
       APIRoute(method: .get, path: "/credentials", access: .master, handler: listCredentials),
       APIRoute(method: .delete, path: "/credentials/:apiKey", access: .master) { call in
-        guard try await credentials.remove(call.parameters["apiKey"] ?? "") else { throw APIError(status: 404, text: "Credential not found") }
+        guard try await credentials.remove(call.parameters["apiKey"] ?? "") else {
+          throw APIError(status: 404, text: "Credential not found")
+        }
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true))]).string)
       },
       APIRoute(method: .post, path: "/org-limits", access: .master, handler: setLimits),
-      APIRoute(method: .get, path: "/org-limits/:org", access: .master) { HTTPAnswer(.ok, try await usage($0.parameters["org"] ?? "").string) },
+      APIRoute(method: .get, path: "/org-limits/:org", access: .master) {
+        HTTPAnswer(.ok, try await usage($0.parameters["org"] ?? "").string)
+      },
       APIRoute(method: .get, path: "/org-limits/:org/usage", access: .master) {
         HTTPAnswer(.ok, try await usage($0.parameters["org"] ?? "").string)
       },
