@@ -43,8 +43,8 @@ struct DeliveryAttempt {
   private func render(on worker: isolated WorkLoop) async throws -> [UInt8] {
     let content = try await worker.contents.content(of: entry)
     var message = try MessageRenderer.render(record, content)
-    let key = try await worker.signingKey(domain: record.dkimDomain)
-    message.fields.insert(try DKIMSigner.signature(of: message, with: key, now: worker.now()), at: 0)
+    let keys = try await worker.signingKeys(domain: record.dkimDomain)
+    message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: worker.now()), at: 0)
     if message.isEightBit { worker.markEightBit(entry) }
     return message.octets
   }

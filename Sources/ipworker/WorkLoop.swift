@@ -236,7 +236,7 @@ actor WorkLoop {
     return target
   }
 
-  func signingKey(domain: String) async throws -> DKIMKey {
+  func signingKeys(domain: String) async throws -> [DKIMKey] {
     if let key = keys.known(domain) { return key }
     let result = await withCheckedContinuation { continuation in
       if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }

@@ -150,18 +150,19 @@ enum Installation {
       log: log)
     await relay.connect(dispatcher)
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
+    let deliveries = DeliveryMetrics(providers: config.providers)
     let due = DueLoop(store: store, host: host, pauses: pauses, heads: heads)
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
       reducer: OutcomeReducer(retry: config.retry, providers: config.providers), dispatcher: dispatcher, done: done, due: due,
-      log: log)
+      metrics: deliveries, log: log)
 
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
         program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: endpoint.username,
         redisPassword: endpoint.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
-        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, key: { await keys.signingKey($0) },
+        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await keys.signingKeys($0) },
         replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }))
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
@@ -180,7 +181,9 @@ enum Installation {
     let health = HealthReport(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
-    let metrics = MetricsText(intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders)
+    let metrics = MetricsText(
+      intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
+      deliveries: deliveries, store: store, startedAt: startedAt)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,

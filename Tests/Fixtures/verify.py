@@ -1,6 +1,7 @@
 """Judges what the MTA sent with other people's code.
 
 verify.py dkim RECORD DIR      every .eml in DIR must verify with dkimpy against the DNS record; prints how many did
+verify.py dkim-all FILE DIR    FILE: JSON of DNS name to record; every signature of every .eml must verify; prints how many did
 verify.py webhook SECRET FILE  FILE: JSON list of {headers, body}; each must verify with standardwebhooks and by plain HMAC
 """
 import hashlib
@@ -23,6 +24,21 @@ def dkim_all(record, folder):
     print(good)
 
 
+def dkim_each(file, folder):
+    import dkim
+
+    records = json.loads(pathlib.Path(file).read_text())
+    good = 0
+    for path in sorted(pathlib.Path(folder).glob("*.eml")):
+        message = dkim.DKIM(path.read_bytes())
+        for index in range(sum(name.lower() == b"dkim-signature" for name, _ in message.headers)):
+            if message.verify(idx=index, dnsfunc=lambda name, timeout=5: records[name.decode().rstrip(".")].encode()):
+                good += 1
+            else:
+                print("not verified:", path.name, index, file=sys.stderr)
+    print(good)
+
+
 def webhooks(secret, file):
     from standardwebhooks import Webhook
 
@@ -40,5 +56,7 @@ def webhooks(secret, file):
 
 if sys.argv[1] == "dkim":
     dkim_all(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "dkim-all":
+    dkim_each(sys.argv[2], sys.argv[3])
 else:
     webhooks(sys.argv[2], sys.argv[3])

@@ -59,10 +59,13 @@ import Testing
     options.environment["OWLAT_LIMITS_API_RATE_PER_KEY"] = "5"
     let mta = try await MTAFixture(options)
     try await mta.start()
-    var answers: [MTAFixture.Answer] = []
-    for _ in 0..<12 { answers.append(try await mta.get("/dkim")) }
+    // At once, so that no second passes between them, however slow the machine is.
+    let answers = try await withThrowingTaskGroup(of: MTAFixture.Answer.self) { group in
+      for _ in 0..<60 { group.addTask { try await mta.get("/dkim") } }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
     let refused = answers.filter { $0.status == 429 }
-    #expect(!refused.isEmpty && answers.prefix(5).allSatisfy { $0.status == 200 })
+    #expect(!refused.isEmpty && answers.count { $0.status == 200 } >= 5)
     #expect(refused.allSatisfy { $0.headers["retry-after"] == "1" && $0.body == "{\"error\":\"Too many requests\"}" })
     try await eventually("it may call again") { try await mta.get("/dkim").status == 200 }
     #expect(try await mta.get("/health", key: nil).status == 200)

@@ -39,7 +39,7 @@ import Testing
       var timeouts = SMTPTimeouts()
       timeouts.connect = .seconds(2)
       timeouts.command = .milliseconds(700)
-      timeouts.data = .milliseconds(900)
+      timeouts.data = octets.count > 100_000 ? .seconds(20) : .milliseconds(900)
       let target = SMTPTarget(
         hostName: "mx.b.example", address: "127.0.0.1", port: sink.port, sourceIP: source, ehloName: "me.example", tls: demand,
         timeouts: timeouts)

@@ -25,8 +25,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 command -v swift >/dev/null || { echo "the Swift 6.3 toolchain is not on PATH" >&2; exit 1; }
 
-if [ "${1:-}" = --test ] && ! .build-venv/bin/python -c 'import dkim, standardwebhooks' 2>/dev/null; then
-  echo "installing Python packages into .build-venv: dkimpy standardwebhooks"
+if [ "${1:-}" = --test ] && ! .build-venv/bin/python -c 'import dkim, nacl, standardwebhooks' 2>/dev/null; then
+  echo "installing Python packages into .build-venv: dkimpy pynacl standardwebhooks"
   python3 -m venv .build-venv
-  .build-venv/bin/pip install -q --disable-pip-version-check dkimpy==1.1.8 standardwebhooks==1.0.0 dnspython==2.7.0
+  .build-venv/bin/pip install -q --disable-pip-version-check dkimpy==1.1.8 pynacl==1.5.0 standardwebhooks==1.0.0 dnspython==2.7.0
 fi

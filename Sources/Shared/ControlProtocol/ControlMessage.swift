@@ -1,5 +1,5 @@
 /// Raise it with every change of a message below; both ends refuse another version.
-package let controlProtocolVersion = 1
+package let controlProtocolVersion = 2
 
 /// What a worker needs to sign for one domain, unsealed. Never written to disk or log.
 package struct SigningKey: Sendable, Codable, Equatable {
@@ -35,8 +35,8 @@ package enum ControlOrder: Sendable, Codable, Equatable {
   case resume
   /// Begin no transaction, give back what is not begun, end when the rest is done or after the deadline.
   case drain(deadlineMilliseconds: Int)
-  /// Answer to ``ControlNotice/needKey(domain:)``; nil when the domain has no key.
-  case key(domain: String, SigningKey?)
+  /// Answer to ``ControlNotice/needKey(domain:)``; none when the domain has no key, two when it has one of each algorithm.
+  case keys(domain: String, [SigningKey])
   /// The domain's key changed: ask again.
   case forgetKey(domain: String)
 }

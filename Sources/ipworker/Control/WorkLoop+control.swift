@@ -16,7 +16,7 @@ extension WorkLoop {
     case .pause: setPaused(true)
     case .resume: setPaused(false)
     case .drain(let milliseconds): drain(deadline: .now() + .milliseconds(Int64(milliseconds)))
-    case .key(let domain, let key): keys.receive(domain, key)
+    case .keys(let domain, let list): keys.receive(domain, list)
     case .forgetKey(let domain): keys.forget(domain)
     }
   }

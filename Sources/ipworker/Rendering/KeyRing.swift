@@ -17,29 +17,29 @@ enum KeyError: Error, Equatable, CustomStringConvertible {
 
 /// Parsed DKIM keys by domain, asked of the supervisor over the control socket the first time they are needed.
 struct KeyRing {
-  private var keys: [String: DKIMKey] = [:]
-  private var waiting: [String: [CheckedContinuation<Result<DKIMKey, KeyError>, Never>]] = [:]
+  private var keys: [String: [DKIMKey]] = [:]
+  private var waiting: [String: [CheckedContinuation<Result<[DKIMKey], KeyError>, Never>]] = [:]
 
-  func known(_ domain: String) -> DKIMKey? { keys[domain] }
+  func known(_ domain: String) -> [DKIMKey]? { keys[domain] }
 
   /// True when this is the first to wait for the domain: ask for it.
-  mutating func wait(for domain: String, _ continuation: CheckedContinuation<Result<DKIMKey, KeyError>, Never>) -> Bool {
+  mutating func wait(for domain: String, _ continuation: CheckedContinuation<Result<[DKIMKey], KeyError>, Never>) -> Bool {
     waiting[domain, default: []].append(continuation)
     return waiting[domain]?.count == 1
   }
 
-  mutating func receive(_ domain: String, _ key: SigningKey?) {
-    let result: Result<DKIMKey, KeyError>
-    if let key {
+  mutating func receive(_ domain: String, _ given: [SigningKey]) {
+    let result: Result<[DKIMKey], KeyError>
+    if given.isEmpty {
+      result = .failure(.none(domain: domain))
+    } else {
       do {
-        let parsed = try DKIMKey(domain: key.domain, selector: key.selector, pem: key.privateKeyPEM)
+        let parsed = try given.map { try DKIMKey(domain: $0.domain, selector: $0.selector, pem: $0.privateKeyPEM) }
         keys[domain] = parsed
         result = .success(parsed)
       } catch {
         result = .failure(.unusable("\(error)"))
       }
-    } else {
-      result = .failure(.none(domain: domain))
     }
     for continuation in waiting.removeValue(forKey: domain) ?? [] { continuation.resume(returning: result) }
   }

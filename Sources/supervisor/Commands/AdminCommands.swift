@@ -80,7 +80,7 @@ struct AdminCommands: Sendable {
       if let pem = arguments["pem"] {
         do { try await keys.set(domain: ascii, selector: arguments["selector"] ?? "s1", pem: pem) } catch let error as RenderError {
           throw APIError.bad("the key is not usable: \(error)")
-        }
+        } catch let fault as KeyStore.Fault { throw APIError.bad("the key does not fit: \(fault)") }
       }
       let registration = try await keys.register(domain: ascii, returnPathHost: nil)
       return JSONObject([

@@ -297,7 +297,7 @@ actor Dispatcher {
     index.busyLanes(limit: limit, now: SystemClock.now())
   }
 
-  func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int) {
-    (index.groupCount, index.messageCount, out.count, dispatched, index.visits)
+  func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int, oldest: Milliseconds?) {
+    (index.groupCount, index.messageCount, out.count, dispatched, index.visits, index.mirror.oldestScore)
   }
 }

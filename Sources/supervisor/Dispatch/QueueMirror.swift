@@ -65,6 +65,9 @@ struct QueueMirror {
 
   var groupCount: Int { groups.count }
 
+  /// Lowest score of all parts: acceptance, with the hours of its band. Walks all parts: for figures.
+  var oldestScore: Milliseconds? { parts.values.lazy.map(\.score).min() }
+
   // MARK: sets
 
   func ips(of set: String) -> [String] {

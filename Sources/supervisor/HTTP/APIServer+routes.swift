@@ -136,7 +136,7 @@ extension APIServer {
     guard DomainName.isHostName(selector) else { throw APIError.bad("selector must be a DNS label") }
     do { try await parts.keys.set(domain: domain, selector: selector, pem: pem) } catch let error as RenderError {
       throw APIError.bad("privateKey is not usable: \(error)")
-    }
+    } catch let fault as KeyStore.Fault { throw APIError.bad("privateKey does not fit: \(fault)") }
     return HTTPAnswer(
       .ok, JSONObject([("success", .bool(true)), ("domain", .text(domain)), ("selector", .text(selector))]).string)
   }

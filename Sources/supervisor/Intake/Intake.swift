@@ -70,6 +70,7 @@ actor Intake {
   private var lastWrite: Int64 = 0
   private(set) var writes = 0
   private(set) var accepted = 0
+  private(set) var duplicates = 0
 
   init(
     store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
@@ -181,6 +182,7 @@ actor Intake {
       let answers = try await acceptUntilKnown(items, contents, nonce: nonce, now: now, deadline: deadline)
       FailPoint.supervisorAfterAccept.pass()
       accepted += answers.count { $0.status == .accepted }
+      duplicates += answers.count { $0.status == .duplicate }
       return zip(batch, answers).map { answer($1, $0) }
     } catch RedisError.notConnected {
       return batch.map { _ in .refused(Self.away) }

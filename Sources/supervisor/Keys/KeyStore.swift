@@ -13,6 +13,13 @@ actor KeyStore {
     var addedAt: Milliseconds
     var rotatedAt: Milliseconds
     var returnPathHost: String?
+    /// The Ed25519 key beside the RSA key: mail then has both signatures.
+    var second: Second?
+  }
+
+  struct Second: Codable, Sendable {
+    var selector: String
+    var sealed: String
   }
 
   struct Listed: Encodable, Sendable {
@@ -20,6 +27,20 @@ actor KeyStore {
     var selector: String
     var addedAt: Milliseconds
     var rotatedAt: Milliseconds
+    var ed25519Selector: String?
+  }
+
+  /// What makes a key unfit for its domain.
+  enum Fault: Error, CustomStringConvertible {
+    case needsRSAFirst
+    case sameSelector
+
+    var description: String {
+      switch self {
+      case .needsRSAFirst: "an Ed25519 key stands beside an RSA key: set that first"
+      case .sameSelector: "the other key of this domain has this selector"
+      }
+    }
   }
 
   /// Other hosts may change a key: what is remembered is looked at again after this.
@@ -46,22 +67,37 @@ actor KeyStore {
     return row
   }
 
-  /// Unsealed, for a worker; nil when the domain has none or it cannot be opened.
-  func signingKey(_ domain: String) async -> SigningKey? {
-    guard let row = try? await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return nil }
-    return SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)
+  /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
+  func signingKeys(_ domain: String) async -> [SigningKey] {
+    guard let row = try? await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
+    var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
+    if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {
+      keys.append(SigningKey(domain: domain, selector: second.selector, privateKeyPEM: pem))
+    }
+    return keys
   }
 
-  /// Sets or replaces a domain's key.
-  /// - Throws: ``RenderError/signing(_:)`` when the key is no usable RSA key.
+  /// Sets or replaces a domain's key of this kind; the other kind stays.
+  /// - Throws: ``RenderError/signing(_:)`` when the key is not usable, ``Fault`` when it does not fit the domain's other key.
   func set(domain: String, selector: String, pem: String) async throws {
-    _ = try DKIMKey(domain: domain, selector: selector, pem: pem)
+    let key = try DKIMKey(domain: domain, selector: selector, pem: pem)
     let now = SystemClock.now()
     let before = try await row(domain)
-    let row = Row(
-      selector: selector, sealed: try box.seal(pem, for: domain), addedAt: before?.addedAt ?? now, rotatedAt: now,
-      returnPathHost: before?.returnPathHost)
-    try await write(domain, row)
+    let sealed = try box.seal(pem, for: domain)
+    switch key.algorithm {
+    case .rsa:
+      guard before?.second?.selector != selector else { throw Fault.sameSelector }
+      var row = Row(
+        selector: selector, sealed: sealed, addedAt: before?.addedAt ?? now, rotatedAt: now, returnPathHost: before?.returnPathHost)
+      row.second = before?.second
+      try await write(domain, row)
+    case .ed25519:
+      guard var row = before else { throw Fault.needsRSAFirst }
+      guard row.selector != selector else { throw Fault.sameSelector }
+      row.second = Second(selector: selector, sealed: sealed)
+      row.rotatedAt = now
+      try await write(domain, row)
+    }
   }
 
   struct Registration: Sendable {
@@ -99,7 +135,7 @@ actor KeyStore {
   func list() async throws -> [Listed] {
     try await store.dkimDomains().compactMap { domain, text in
       (try? JSONDecoder().decode(Row.self, from: Data(text.utf8))).map {
-        Listed(domain: domain, selector: $0.selector, addedAt: $0.addedAt, rotatedAt: $0.rotatedAt)
+        Listed(domain: domain, selector: $0.selector, addedAt: $0.addedAt, rotatedAt: $0.rotatedAt, ed25519Selector: $0.second?.selector)
       }
     }.sorted { $0.domain < $1.domain }
   }

@@ -16,6 +16,7 @@ actor OutcomeLoop {
   private let dispatcher: Dispatcher
   private let done: DoneWriter
   private let due: DueLoop
+  private let metrics: DeliveryMetrics
   private let log: Logger
   private(set) var reduced = 0
   /// Monotonic ms of the last turn, for the watchdog.
@@ -23,7 +24,7 @@ actor OutcomeLoop {
 
   init(
     store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, dispatcher: Dispatcher,
-    done: DoneWriter, due: DueLoop, log: Logger
+    done: DoneWriter, due: DueLoop, metrics: DeliveryMetrics, log: Logger
   ) {
     self.store = store
     self.reading = reading
@@ -32,6 +33,7 @@ actor OutcomeLoop {
     self.dispatcher = dispatcher
     self.done = done
     self.due = due
+    self.metrics = metrics
     self.log = log
   }
 
@@ -71,33 +73,49 @@ actor OutcomeLoop {
     var items: [EffectItem] = []
     var records: [DoneRecord?] = []
     var settled: [(number: MessageNumber, wasBegun: Bool)] = []
+    var reductions: [Reduction] = []
     for outcome in outcomes {
-      let (item, record, wasBegun) = reduce(outcome, now)
-      items.append(item)
-      records.append(record)
-      settled.append((outcome.number, wasBegun))
+      let reduction = reduce(outcome, now)
+      reductions.append(reduction)
+      items.append(reduction.item)
+      records.append(reduction.done)
+      settled.append((outcome.number, reduction.result.map { $0.kind != .unbegun } ?? true))
     }
     await done.waitForRoom()
     FailPoint.supervisorBeforeEffects.pass()
     let (ids, heads) = try await store.effects(host: host, trimDoneTo: await done.takeTrim(), items)
     FailPoint.supervisorAfterEffects.pass()
     reduced += items.count
+    for reduction in reductions { note(reduction) }
     await done.append(zip(ids, records).compactMap { id, record in id.flatMap { id in record.map { (id, $0) } } })
     await dispatcher.settled(settled)
     await dispatcher.note(heads)
     for item in items { if case .retry(let at) = item.fate { await due.expect(at) } }
   }
 
-  private func reduce(_ stored: StoredOutcome, _ now: Milliseconds) -> (EffectItem, DoneRecord?, Bool) {
+  private struct Reduction {
+    var item: EffectItem
+    var done: DoneRecord?
+    /// Nil when the outcome could not be read.
+    var record: MessageRecord?
+    var result: AttemptResult?
+    var bounceType: String?
+  }
+
+  private func note(_ reduction: Reduction) {
+    guard let record = reduction.record, let result = reduction.result else { return }
+    metrics.note(record, result, final: reduction.done?.final?.state, bounceType: reduction.bounceType)
+  }
+
+  private func reduce(_ stored: StoredOutcome, _ now: Milliseconds) -> Reduction {
     guard let record = try? MessageRecord(decoding: stored.record),
       let result = try? AttemptResult(decoding: stored.outcome[...])
     else {
       log.critical("an outcome cannot be read", metadata: [LogKey.number: "\(stored.number)"])
-      return (
-        EffectItem(
+      return Reduction(
+        item: EffectItem(
           outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
-          suppression: nil), nil, true
-      )
+          suppression: nil))
     }
     let input = ReducerInput(
       record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks)
@@ -124,7 +142,10 @@ actor OutcomeLoop {
     let item = EffectItem(
       outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored,
       done: done?.encoded() ?? [], suppression: effects.suppression.map { row(of: $0, now) })
-    return (item, done, result.kind != .unbegun)
+    let bounced = effects.events.first { $0.kind == .bounced }
+    var bounceType: String?
+    if case .text(let type)? = bounced?["bounceType"] { bounceType = type }
+    return Reduction(item: item, done: done, record: record, result: result, bounceType: bounceType)
   }
 
   private func row(of suppression: OutcomeEffects.Suppression, _ now: Milliseconds) -> SuppressionRow {

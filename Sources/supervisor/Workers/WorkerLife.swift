@@ -50,7 +50,7 @@ actor WorkerLife {
     var store: QueueStore
     var eventLoop: any EventLoop
     var log: Logger
-    var key: @Sendable (String) async -> SigningKey?
+    var keys: @Sendable (String) async -> [SigningKey]
     /// (address, run of Redis to which its journal is told).
     var replayed: @Sendable (String, String) async -> Void
     /// (address, open?): the dispatcher's gate.
@@ -263,7 +263,7 @@ actor WorkerLife {
       unavailable = "address not on this host: \(text)"
       await settings.gate(ip.address, false)
     case .heartbeat(let status), .status(let status): self.status = status
-    case .needKey(let domain): control?.send(.key(domain: domain, await settings.key(domain)))
+    case .needKey(let domain): control?.send(.keys(domain: domain, await settings.keys(domain)))
     case .replayed(let run): await settings.replayed(ip.address, run)
     case .stopping: await settings.gate(ip.address, false)
     }
