@@ -28,9 +28,9 @@ actor WorkLoop {
   private(set) var control: ControlChannel<ControlOrder, ControlNotice>?
   private(set) var isEnding = false
 
-  private let settings: WorkerSettings
+  let settings: WorkerSettings
   private let lock: JournalLock
-  private var journal: JournalWriter
+  var journal: JournalWriter
   private let client: RedisClient
   private let reader: RedisClient
   private let store: QueueStore
@@ -42,9 +42,9 @@ actor WorkLoop {
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
   private var settled = RecentEntries(capacity: 16_384)
   private var isReaderNew = true
-  private var eightBit: Set<String> = []
+  var eightBit: Set<String> = []
   /// Begun, and neither at their dot nor answered.
-  private var begun: [String: WorkEntry] = [:]
+  var begun: [String: WorkEntry] = [:]
   /// Hosts that offered CHUNKING and did not know BDAT.
   var hostsWithoutChunking: Set<String> = []
   /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
@@ -56,7 +56,7 @@ actor WorkLoop {
   private var counts = WorkerStatus()
   private var drainDeadline: NIODeadline?
   private let finished: EventLoopPromise<Int32>
-  private var hasFinished = false
+  var hasFinished = false
   private var replayedRunID: String?
   private var signalSource: SignalWatch?
 
@@ -225,47 +225,6 @@ actor WorkLoop {
       settle(entry, result)
     }
   }
-
-  // MARK: what an attempt needs
-
-  func target(host: String, address: String, port: Int, tls: Route.TLSDemand) -> SMTPTarget {
-    var target = SMTPTarget(
-      hostName: host, address: address, port: port, sourceIP: sourceIP, ehloName: settings.ehloName, tls: tls,
-      timeouts: settings.timeouts)
-    target.allowsChunking = !hostsWithoutChunking.contains(host)
-    return target
-  }
-
-  func signingKeys(domain: String) async throws -> [DKIMKey] {
-    if let key = keys.known(domain) { return key }
-    let result = await withCheckedContinuation { continuation in
-      if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }
-    }
-    return try result.get()
-  }
-
-  func write(_ kind: JournalLine.Kind, _ entry: WorkEntry) throws {
-    // Once the end is decided no dot may follow what the journal then says.
-    guard !hasFinished else { throw KeyError.supervisorGone }
-    try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
-    begun[entry.entryID] = kind == .begin ? entry : nil
-    if kind == .dot { cuttable[entry.entryID] = nil }
-  }
-
-  /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
-  func writeReply(_ result: AttemptResult, _ entry: WorkEntry) {
-    begun[entry.entryID] = nil
-    guard result.kind != .unbegun, !hasFinished else { return }
-    do {
-      try journal.append(
-        JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now(), body: result.encoded()))
-    } catch {
-      log.critical("journal cannot be written", metadata: [LogKey.error: "\(error)"])
-    }
-  }
-
-  func markEightBit(_ entry: WorkEntry) { eightBit.insert(entry.entryID) }
-  func takeEightBit(_ entry: WorkEntry) -> Bool { eightBit.remove(entry.entryID) != nil }
 
   // MARK: settling
 

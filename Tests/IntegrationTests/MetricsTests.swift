@@ -52,7 +52,9 @@ import Testing
     for word in [Zones.domain(0), "acme", "held\"", "ok1"] { #expect(!text.contains(word)) }
     // Each series belongs to a family that is explained, each family once.
     var families: [String: Int] = [:]
-    for line in text.split(separator: "\n") where line.hasPrefix("# HELP ") { families[String(line.split(separator: " ")[2]), default: 0] += 1 }
+    for line in text.split(separator: "\n") where line.hasPrefix("# HELP ") {
+      families[String(line.split(separator: " ")[2]), default: 0] += 1
+    }
     #expect(families.values.allSatisfy { $0 == 1 })
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
       var name = String(line.prefix { $0 != "{" && $0 != " " })

@@ -1,0 +1,51 @@
+import ControlProtocol
+import Journal
+import Logging
+import MailFormat
+import MailModel
+import NIOCore
+import Observability
+import Redis
+import SMTPClient
+
+/// What one attempt needs of the worker: whom to speak to, keys, and the journal's lines.
+extension WorkLoop {
+  func target(host: String, address: String, port: Int, tls: Route.TLSDemand) -> SMTPTarget {
+    var target = SMTPTarget(
+      hostName: host, address: address, port: port, sourceIP: sourceIP, ehloName: settings.ehloName, tls: tls,
+      timeouts: settings.timeouts)
+    target.allowsChunking = !hostsWithoutChunking.contains(host)
+    return target
+  }
+
+  func signingKeys(domain: String) async throws -> [DKIMKey] {
+    if let key = keys.known(domain) { return key }
+    let result = await withCheckedContinuation { continuation in
+      if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }
+    }
+    return try result.get()
+  }
+
+  func write(_ kind: JournalLine.Kind, _ entry: WorkEntry) throws {
+    // Once the end is decided no dot may follow what the journal then says.
+    guard !hasFinished else { throw KeyError.supervisorGone }
+    try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
+    begun[entry.entryID] = kind == .begin ? entry : nil
+    if kind == .dot { cuttable[entry.entryID] = nil }
+  }
+
+  /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
+  func writeReply(_ result: AttemptResult, _ entry: WorkEntry) {
+    begun[entry.entryID] = nil
+    guard result.kind != .unbegun, !hasFinished else { return }
+    do {
+      try journal.append(
+        JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now(), body: result.encoded()))
+    } catch {
+      log.critical("journal cannot be written", metadata: [LogKey.error: "\(error)"])
+    }
+  }
+
+  func markEightBit(_ entry: WorkEntry) { eightBit.insert(entry.entryID) }
+  func takeEightBit(_ entry: WorkEntry) -> Bool { eightBit.remove(entry.entryID) != nil }
+}
