@@ -120,7 +120,7 @@ let package = Package(
       ], path: "Tests/TestSupport", swiftSettings: settings),
     tests("MailModel", ["MailModel"]),
     tests("DeliveryPolicy", ["DeliveryPolicy", "MailModel"]),
-    tests("MailFormat", ["MailFormat", "MailModel"]),
+    tests("MailFormat", ["TestSupport", "MailFormat", "MailModel"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),

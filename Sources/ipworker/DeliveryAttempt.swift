@@ -27,8 +27,8 @@ struct DeliveryAttempt {
     var result: AttemptResult
     do {
       try worker.write(.begin, entry)
-      let octets = try await render(on: worker)
-      result = await transmit(octets, on: worker)
+      let message = try await render(on: worker)
+      result = await transmit(message, on: worker)
     } catch {
       result = failure(error, on: worker)
     }
@@ -39,22 +39,32 @@ struct DeliveryAttempt {
     worker.settle(entry, result)
   }
 
+  /// Large messages are built one at a time: in the making each costs several times its size.
+  private func render(on worker: isolated WorkLoop) async throws -> RenderedMessage {
+    guard record.contentSize > WorkLoop.largeContent else { return try await build(on: worker) }
+    await worker.largeRenderings.enter()
+    defer { worker.largeRenderings.leave() }
+    return try await build(on: worker)
+  }
+
   /// Content by hash, fields and body, DKIM signature in front.
-  private func render(on worker: isolated WorkLoop) async throws -> [UInt8] {
+  private func build(on worker: isolated WorkLoop) async throws -> RenderedMessage {
     let content = try await worker.contents.content(of: entry)
     var message = try MessageRenderer.render(record, content)
     let keys = try await worker.signingKeys(domain: record.dkimDomain)
     message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: worker.now()), at: 0)
-    if message.isEightBit { worker.markEightBit(entry) }
-    return message.octets
+    return message
   }
 
-  private func transmit(_ octets: [UInt8], on worker: isolated WorkLoop) async -> AttemptResult {
+  private func transmit(_ message: RenderedMessage, on worker: isolated WorkLoop) async -> AttemptResult {
     var envelope = SMTPEnvelope(
       returnPath: "\(record.returnPathLocal)@\(record.returnPathHost)", recipient: record.recipient,
-      isInternationalised: record.recipient.utf8.contains { $0 >= 0x80 }, isEightBit: worker.takeEightBit(entry))
+      isInternationalised: message.isInternationalised || record.recipient.utf8.contains { $0 >= 0x80 },
+      isEightBit: message.isEightBit)
     envelope.envelopeID = record.returnPathLocal
-    return await Transmission(route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: octets, entryID: entry.entryID).run(
+    return await Transmission(
+      route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: message.octets, entryID: entry.entryID
+    ).run(
       on: worker,
       beforeDot: {
         FailPoint.workerBeforeDot.pass(message: record.messageID)

@@ -1,3 +1,4 @@
+import CShims
 import Glibc
 import Journal
 import Logging
@@ -16,6 +17,7 @@ struct IPWorker {
       exit(2)
     }
     signal(SIGPIPE, SIG_IGN)
+    shim_malloc_setup()
     Log.bootstrap(program: "ipworker")
     var log = Logger(label: "ipworker")
     log[metadataKey: LogKey.sourceIP] = "\(settings.sourceIP)"

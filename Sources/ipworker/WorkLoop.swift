@@ -16,6 +16,8 @@ actor WorkLoop {
   /// Entries that could not begin for so long go back (DESIGN section 3).
   static let patience: Milliseconds = 30_000
   static let idleLimit: TimeAmount = .seconds(30)
+  /// Octets of content from which on a message is large.
+  static let largeContent = 4 << 20
 
   nonisolated let eventLoop: any EventLoop
   nonisolated var unownedExecutor: UnownedSerialExecutor { eventLoop.executor.asUnownedSerialExecutor() }
@@ -25,6 +27,7 @@ actor WorkLoop {
   let tls: TLSContext
   var contents: ContentSource
   var keys = KeyRing()
+  let largeRenderings = Turnstile()
   private(set) var control: ControlChannel<ControlOrder, ControlNotice>?
   private(set) var isEnding = false
 
@@ -42,7 +45,6 @@ actor WorkLoop {
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
   private var settled = RecentEntries(capacity: 16_384)
   private var isReaderNew = true
-  var eightBit: Set<String> = []
   /// Begun, and neither at their dot nor answered.
   var begun: [String: WorkEntry] = [:]
   /// Hosts that offered CHUNKING and did not know BDAT.

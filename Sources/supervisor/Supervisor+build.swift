@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import CShims
 import DNS
 import DeliveryPolicy
 import Foundation
@@ -22,6 +23,7 @@ import UnixSignals
 enum Installation {
   static func run(_ config: MTAConfig, configPath: String, notices: [String]) async throws {
     signal(SIGPIPE, SIG_IGN)
+    shim_malloc_setup()
     Log.bootstrap(program: "supervisor")
     let log = Logger(label: "supervisor")
     let startedAt = SystemClock.now()

@@ -45,6 +45,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var script: SinkScript = { _ in nil }
     package var sinkOptions = SMTPSink.Options()
     package var webhooks = true
+    /// False for mail that is too large to keep.
+    package var keepsMail = true
 
     package init() {}
   }
@@ -87,9 +89,10 @@ package final class MTAFixture: @unchecked Sendable {
     try await receiver.start()
     port = try freePort()
     let log = log
+    let keepsMail = options.keepsMail
     sink = try await SMTPSink.start(
       host: "127.0.0.1", port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
-      script: options.script, take: { log.take($0) })
+      script: options.script, take: { if keepsMail { log.take($0) } })
     sinkPort = sink.port
     try writeConfig()
   }

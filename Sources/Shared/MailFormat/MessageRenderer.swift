@@ -15,7 +15,10 @@ package struct RenderedMessage: Sendable {
     return output
   }
 
-  package var isEightBit: Bool { body.contains { $0 >= 0x80 } || fields.contains { $0.contains { $0 >= 0x80 } } }
+  /// Octets over 0x7F anywhere: only a server with 8BITMIME may get it.
+  package var isEightBit: Bool { body.contains { $0 >= 0x80 } || isInternationalised }
+  /// An address in the header that no encoded word can carry: only a server with SMTPUTF8 may get it (RFC 6532).
+  package var isInternationalised: Bool { fields.contains { $0.contains { $0 >= 0x80 } } }
 }
 
 package enum RenderError: Error, Sendable, Equatable, CustomStringConvertible {

@@ -52,6 +52,8 @@ package struct RedisKeys: Sendable {
   var dkim: String { prefix + ":dkim" }
   /// Hash of API keys: SHA-256 → JSON row.
   package var credentials: String { prefix + ":cred" }
+  /// Hash: SHA-256 of an API key → ms of its last use. Apart from the key, so that a late note cannot bring a removed key back.
+  package var credentialUses: String { prefix + ":creduse" }
   /// Hash: organisation → JSON of its own limits.
   package var organisationLimits: String { prefix + ":orglimit" }
   /// Hash: organisation → JSON list of its pool rules.

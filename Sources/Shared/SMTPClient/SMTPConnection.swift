@@ -14,6 +14,7 @@ package final class SMTPConnection {
   package private(set) var tlsVersion: String?
   /// Transactions begun.
   package private(set) var transactions = 0
+  package let openedAt = NIODeadline.now()
   /// It offered CHUNKING and did not know BDAT: use DATA with this host.
   package private(set) var hasBrokenChunking = false
 

@@ -76,3 +76,4 @@ long shim_ssl_ctx_client_cache(SSL_CTX *ctx) {
   return SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 }
 void shim_malloc_trim(void) { malloc_trim(0); }
+void shim_malloc_setup(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }

@@ -7,6 +7,8 @@ import SMTPClient
 struct Transmission {
   /// An attempt does not knock at more doors than this.
   static let maxAddresses = 8
+  /// A session older than this is not kept (upstream's figure, contract section 11.4).
+  static let maxAge: TimeAmount = .minutes(5)
 
   let route: Route
   let lane: WorkLane
@@ -106,7 +108,9 @@ struct Transmission {
     case .lost(let fault), .uncertain(let fault): result.text = fault.description
     case .unsupported(let lacking): result.text = "\(connection.target.hostName) does not offer \(lacking)"
     }
-    if connection.isUsable, connection.transactions < route.maxDeliveriesPerConnection, !worker.isEnding {
+    if connection.isUsable, connection.transactions < route.maxDeliveriesPerConnection,
+      NIODeadline.now() - connection.openedAt < Self.maxAge, !worker.isEnding
+    {
       lane.keep(connection)
     } else {
       connection.quit()

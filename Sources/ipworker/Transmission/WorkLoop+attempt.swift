@@ -45,7 +45,4 @@ extension WorkLoop {
       log.critical("journal cannot be written", metadata: [LogKey.error: "\(error)"])
     }
   }
-
-  func markEightBit(_ entry: WorkEntry) { eightBit.insert(entry.entryID) }
-  func takeEightBit(_ entry: WorkEntry) -> Bool { eightBit.remove(entry.entryID) != nil }
 }

@@ -48,7 +48,7 @@ extension APIServer {
       APIRoute(method: .post, path: "/send/postbox", access: .tenant) {
         try await parts.send.handle(.postbox, $0.principal, body: $0.body)
       },
-      APIRoute(method: .post, path: "/send/batch", access: .tenant) { try await parts.batch.handle($0) },
+      APIRoute(method: .post, path: "/send/batch", access: .tenant, streamsBody: true) { try await parts.batch.handle($0) },
       APIRoute(method: .get, path: "/send/receipt/:id", access: .tenant) { try await receipt($0, parts) },
       APIRoute(method: .post, path: "/dkim", access: .master) { try await setKey($0, parts) },
       APIRoute(method: .get, path: "/dkim", access: .master) { _ in

@@ -57,6 +57,7 @@ struct APIServer: Sendable {
   let routes: [APIRoute]
   let credentials: Credentials
   let log: Logger
+  private let budget = BodyBudget(total: 96 << 20)
   private let keyRate: RequestRate
   private let peerRate: RequestRate
 
@@ -113,6 +114,15 @@ struct APIServer: Sendable {
           try take(piece)
         }
       })
+    let isLarge = !route.streamsBody && request.method != .get && (length ?? 0) > BodyBudget.small && (length ?? 0) <= limit
+    guard isLarge, let length else { return await answer(route, call) }
+    await budget.acquire(length)
+    let answer = await answer(route, call)
+    await budget.release(length)
+    return answer
+  }
+
+  private func answer(_ route: APIRoute, _ call: APIRequest) async -> HTTPAnswer {
     do { return try await route.handler(call) } catch let error as APIError {
       return HTTPAnswer(error)
     } catch is RedisError {

@@ -60,8 +60,12 @@ extension HistoryStore {
 
   /// Oldest first, after an id; filtered before it is cut, so that only the last page is short.
   func attempts(_ filter: AttemptFilter, after: Int64, limit: Int) async throws -> [Attempt] {
-    var sql = "SELECT * FROM attempt WHERE id > ? AND at >= ? AND at < ?"
-    var arguments: StatementArguments = [after, filter.from, filter.until]
+    // Ids rise with time but for what a restart tells late: from a little before the first of the range on.
+    var sql = """
+      SELECT * FROM attempt WHERE id > max(?, coalesce((SELECT id FROM attempt WHERE at >= ? ORDER BY at LIMIT 1), 0) - 10000)
+      AND at >= ? AND at < ?
+      """
+    var arguments: StatementArguments = [after, filter.from, filter.from, filter.until]
     for (column, value) in [("organisation", filter.organisation), ("status", filter.status), ("domain", filter.domain)] {
       guard let value else { continue }
       sql += " AND \(column) = ?"

@@ -39,6 +39,9 @@ final class Pauses: Sendable {
     var reason: String?
   }
 
+  /// What was at a worker when it was paused is back by then (DESIGN section 3: entries that cannot begin go back after 30 s).
+  private static let stragglers: Milliseconds = 120_000
+
   private struct State {
     var rows: [Key: Row] = [:]
     var version = 0
@@ -80,14 +83,16 @@ final class Pauses: Sendable {
     if isOther { changed() }
   }
 
-  /// Other hosts' pauses are seen within seconds; messages that slipped by a campaign's pause are held.
+  /// Other hosts' pauses are seen within seconds; messages that were on their way when a campaign was paused are held when
+  /// they are back.
   func run() async {
     var passes = 0
     while !Task.isCancelled {
       try? await refresh()
       passes += 1
       if passes % 6 == 0 {
-        for key in rows.keys where key.scope.isByMessage { _ = try? await holdAll(key) }
+        let since = SystemClock.now() - Self.stragglers
+        for (key, row) in rows where key.scope.isByMessage && row.since > since { _ = try? await holdAll(key) }
       }
       try? await Task.sleep(for: .seconds(5))
     }

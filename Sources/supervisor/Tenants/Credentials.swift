@@ -23,6 +23,7 @@ struct Credentials: Sendable {
     var organizationId: String
     var name: String
     var createdAt: Milliseconds
+    /// Kept apart; filled in for a list.
     var lastUsedAt: Milliseconds?
     /// What a list shows of the key.
     var prefix: String
@@ -32,8 +33,12 @@ struct Credentials: Sendable {
   private static let usedResolution: Milliseconds = 60_000
 
   private let table: ConfiguredTable<Row>
+  private let uses: ConfiguredTable<Milliseconds>
 
-  init(store: QueueStore) { table = ConfiguredTable(RedisHash(client: store.client, key: store.keys.credentials)) }
+  init(store: QueueStore) {
+    table = ConfiguredTable(RedisHash(client: store.client, key: store.keys.credentials))
+    uses = ConfiguredTable(RedisHash(client: store.client, key: store.keys.credentialUses))
+  }
 
   /// - Returns: the key itself, told this once.
   func create(organisation: String, name: String) async throws -> (key: String, row: Row) {
@@ -46,23 +51,28 @@ struct Credentials: Sendable {
 
   /// Whose key this is; nil when nobody's.
   func organisation(of key: String) async throws -> String? {
-    guard Self.isWellFormed(key), var row = try await table.row(Self.id(key)) else { return nil }
+    let id = Self.id(key)
+    guard Self.isWellFormed(key), let row = try await table.row(id) else { return nil }
     let now = SystemClock.now()
-    if now - (row.lastUsedAt ?? 0) >= Self.usedResolution {
-      row.lastUsedAt = now
-      try? await table.set(Self.id(key), row)
-    }
+    if now - ((try? await uses.row(id)) ?? 0) >= Self.usedResolution { try? await uses.set(id, now) }
     return row.organizationId
   }
 
   func list(organisation: String?) async throws -> [(id: String, row: Row)] {
-    try await table.all().filter { organisation == nil || $0.value.organizationId == organisation }
-      .map { ($0.key, $0.value) }.sorted { ($0.row.createdAt, $0.id) < ($1.row.createdAt, $1.id) }
+    let used = try await uses.all()
+    return try await table.all().filter { organisation == nil || $0.value.organizationId == organisation }
+      .map { id, row in
+        var shown = row
+        shown.lastUsedAt = used[id]
+        return (id, shown)
+      }
+      .sorted { ($0.row.createdAt, $0.id) < ($1.row.createdAt, $1.id) }
   }
 
   /// - Parameter key: the key, or the id that a list shows.
   func remove(_ key: String) async throws -> Bool {
     let id = Self.isWellFormed(key) ? Self.id(key) : key
+    _ = try await uses.remove(id)
     return try await table.remove(id)
   }
 

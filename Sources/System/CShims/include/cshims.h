@@ -30,4 +30,7 @@ long shim_ssl_set_host_name(struct ssl_st *ssl, const char *name);
 long shim_ssl_ctx_min_tls12(struct ssl_ctx_st *ctx);
 long shim_ssl_ctx_client_cache(struct ssl_ctx_st *ctx);
 void shim_malloc_trim(void);
+/* Blocks of 1 MiB and more are mapped by themselves for good (glibc would raise the threshold after the first is freed),
+   so that a large message's memory is the system's again when it is let go. Call first. */
+void shim_malloc_setup(void);
 #endif
