@@ -23,7 +23,7 @@ actor Intake {
   /// So many requests within 100 ms are a burst: its writes begin at least so many ms apart. A client that sends one at a
   /// time never waits.
   static let burstSize = 24
-  static let burstSpacing: Int64 = 10
+  static let burstSpacing: Int64 = 16
   /// How long the fate of an accept may be unknown before the client is told so.
   static let patience: Milliseconds = 6_000
   static let receiptLife: Milliseconds = 4 * 86_400_000
