@@ -12,9 +12,10 @@ import Testing
     let mta: MTAFixture
     let dots: DotLog
 
-    init(failPoint: String? = nil, replyAfter: Int64 = 20, ips: [String] = ["127.0.0.21", "127.0.0.22"], isChunked: Bool = false)
-      async throws
-    {
+    init(
+      failPoint: String? = nil, replyAfter: Int64 = 20, ips: [String] = ["127.0.0.21", "127.0.0.22"], isChunked: Bool = false,
+      redis: String? = nil
+    ) async throws {
       dns = try await NameServer(zones: Zones.separate(5))
       let dots = DotLog()
       self.dots = dots
@@ -23,6 +24,7 @@ import Testing
       options.pools = ["transactional": ips]
       if isChunked { options.sinkOptions.extensions.append("CHUNKING") }
       options.extra = "retry: { delays: [500ms, 1s], jitter: 0 }\n"
+      if let redis { options.extra += "redis: { url: \"\(redis)\" }\n" }
       options.script = { moment in
         guard case .message(let message) = moment else { return nil }
         dots.note(message)
@@ -136,6 +138,32 @@ import Testing
     await rig.end()
   }
 
+  /// Redis did it, and the answer was lost with its connection: nothing is forgotten, nothing is done again.
+  @Test(arguments: ["accept", "dispatch", "settle", "effects"])
+  func anAnswerOfRedisIsLost(function: String) async throws {
+    let redis = try await RedisFixture()
+    let link = try await LinkCutter.start(path: redis.scratch.file("link.sock"), redis: redis.socket)
+    let rig = try await Rig(redis: link.url)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.warmUp()
+    let messages = rig.messages(200)
+    for (index, message) in messages.enumerated() {
+      if index % 50 == 25 { link.loseAnswer(to: "mta1_\(function)") }
+      try await eventually("\(message.id) is accepted", within: .seconds(30)) {
+        (try? await rig.mta.send(message.id, to: message.to, org: "o")) != nil
+      }
+    }
+    let check = rig.exactness(messages.map(\.id))
+    do { try await check.waitUntilEnded() } catch { Issue.record("\(rig.mta.describe(messages[0].id))") }
+    #expect(!link.isArmed, "the function was never called")
+    check.check(rig.dots.all)
+    #expect(rig.mta.receiver.messageIDs("uncertain").isEmpty)
+    await rig.end()
+    await link.stop()
+    redis.stop()
+  }
+
   /// Workers and the supervisor killed at random under load, and redis-server too.
   @Test func anythingAtRandomUnderLoad() async throws {
     let rig = try await Rig(replyAfter: 15, isChunked: true)
@@ -163,7 +191,13 @@ import Testing
     }
     try await load.value
     let check = rig.exactness(messages.map(\.id))
-    try await check.waitUntilEnded(within: .seconds(120))
+    do {
+      try await check.waitUntilEnded(within: .seconds(120))
+    } catch {
+      let missing = messages.map(\.id).first { !check.ended.contains($0) } ?? ""
+      Issue.record("\(rig.dots.describe(missing))\n\(rig.mta.describe(missing))")
+      throw error
+    }
     check.check(rig.dots.all, unseenUncertain: 2)
     await rig.end()
   }

@@ -234,9 +234,11 @@ package final class MTAFixture: @unchecked Sendable {
 
   /// What an operator would look at first; for the message of a failure.
   package func describe(_ id: String) -> String {
-    let views = [["status"], ["ip", "list"], ["queue", "list"], ["queue", "explain", id]].map { words in
+    let views = [["status"], ["ip", "list"], ["queue", "list"], ["queue", "explain", id], ["message", "trace", id]].map { words in
       (try? run(Self.binaries + "/supervisor", words + ["--config", config])).map { $0.output + $0.errors } ?? ""
     }
+    // Whoever looks for the cause wants its files too.
+    if let kept = ProcessInfo.processInfo.environment["OWLAT_KEEP"] { _ = try? run("/bin/cp", ["-r", scratch.path, kept]) }
     return views.joined(separator: "\n") + logText().suffix(2000)
   }
 

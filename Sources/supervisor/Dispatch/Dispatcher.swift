@@ -24,6 +24,8 @@ actor Dispatcher {
   private var index: LaneIndex
   /// Lane of each message that is out at a worker.
   private var out: [MessageNumber: LaneID] = [:]
+  /// Outcomes that came while a dispatch was under way, of messages not known to be out: its answer may yet name them.
+  private var settledEarly: [MessageNumber: Bool]?
   /// IPs whose worker is ready, and the run of Redis to which each IP's journal is told.
   private var readyIPs: Set<String> = []
   private var replayed: [String: String] = [:]
@@ -158,6 +160,8 @@ actor Dispatcher {
     }
     guard !picks.isEmpty else { return }
     FailPoint.supervisorBeforeDispatch.pass()
+    settledEarly = [:]
+    defer { settledEarly = nil }
     do {
       let (answers, heads) = try await store.dispatch(
         host: host, now: now, suppressedOutcome: Self.outcome(.suppressed, now), picks: picks)
@@ -174,7 +178,10 @@ actor Dispatcher {
   }
 
   private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ now: Milliseconds) {
-    for number in answer.numbers { out[number] = pick.lane }
+    for number in answer.numbers {
+      out[number] = pick.lane
+      if let wasBegun = settledEarly?[number] { settled(number, wasBegun: wasBegun) }
+    }
     dispatched += answer.numbers.count
     index.giveBack(pick.count - answer.numbers.count, to: pick.lane)
     // A pick that was refused whole touched nothing, so no head comes back for its part.
@@ -205,11 +212,16 @@ actor Dispatcher {
 
   /// Messages that left a worker's hands, whatever came of them.
   func settled(_ numbers: [(number: MessageNumber, wasBegun: Bool)]) {
-    for (number, wasBegun) in numbers {
-      guard let lane = out.removeValue(forKey: number) else { continue }
-      if wasBegun { index.release(1, of: lane) } else { index.giveBack(1, to: lane) }
-    }
+    for (number, wasBegun) in numbers { settled(number, wasBegun: wasBegun) }
     signal.fire()
+  }
+
+  private func settled(_ number: MessageNumber, wasBegun: Bool) {
+    guard let lane = out.removeValue(forKey: number) else {
+      settledEarly?[number] = wasBegun
+      return
+    }
+    if wasBegun { index.release(1, of: lane) } else { index.giveBack(1, to: lane) }
   }
 
   func setIP(_ ip: String, isOpen: Bool) {

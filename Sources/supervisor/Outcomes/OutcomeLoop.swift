@@ -40,16 +40,18 @@ actor OutcomeLoop {
   func run() async {
     var after = "0-0"
     var wakeAfter: String?
-    var run: String?
+    var wakeRun: String?
+    var recoveredRun: String?
     while !Task.isCancelled {
       lastTurn = SystemClock.monotonic()
       do {
-        if let current = reading.client.session?.runID, current != run {
-          run = current
+        if let current = reading.client.session?.runID, current != recoveredRun {
           after = "0-0"
-          wakeAfter = try await store.lastWakeID()
+          if current != wakeRun { wakeAfter = try await store.lastWakeID() }
+          wakeRun = current
           try await store.registerHost(host)
           try await done.recover(store: store, host: host)
+          recoveredRun = current
         }
         let (outcomes, woken, lastWake) = try await reading.readOutcomes(
           host: host, after: after, wakeAfter: wakeAfter ?? "0-0", limit: Self.batch, block: 1000)
@@ -61,8 +63,9 @@ actor OutcomeLoop {
         }
         await done.trimWhenIdle(store: store, host: host)
       } catch {
-        // Read again from the start: what was applied is gone from the stream, so nothing is done twice.
-        after = "0-0"
+        // Read again from the start: what was applied is gone from the stream, so nothing is done twice. Effects whose answer
+        // was lost have left rows in `done` that nobody holds in memory, and a later trim would take them.
+        recoveredRun = nil
         if !Task.isCancelled { try? await Task.sleep(for: .milliseconds(100)) }
       }
     }
