@@ -28,7 +28,10 @@ struct DeliveryAttempt {
     do {
       try worker.write(.begin, entry)
       let message = try await render(on: worker)
-      result = await transmit(message, on: worker)
+      result = await transmit(try await sign(message, on: worker), on: worker)
+      if result.kind == .unsupported, message.isEightBit, let plain = SevenBitConversion.convert(message) {
+        result = await transmit(try await sign(plain, on: worker), on: worker)
+      }
     } catch {
       result = failure(error, on: worker)
     }
@@ -39,19 +42,20 @@ struct DeliveryAttempt {
     worker.settle(entry, result)
   }
 
-  /// Large messages are built one at a time: in the making each costs several times its size.
+  /// Content by hash, fields and body. Large messages are built one at a time: in the making each costs several times its
+  /// size.
   private func render(on worker: isolated WorkLoop) async throws -> RenderedMessage {
-    guard record.contentSize > WorkLoop.largeContent else { return try await build(on: worker) }
-    await worker.largeRenderings.enter()
-    defer { worker.largeRenderings.leave() }
-    return try await build(on: worker)
+    await worker.enterRendering(record)
+    defer { worker.leaveRendering(record) }
+    return try MessageRenderer.render(record, try await worker.contents.content(of: entry))
   }
 
-  /// Content by hash, fields and body, DKIM signature in front.
-  private func build(on worker: isolated WorkLoop) async throws -> RenderedMessage {
-    let content = try await worker.contents.content(of: entry)
-    var message = try MessageRenderer.render(record, content)
+  /// DKIM signatures in front.
+  private func sign(_ message: RenderedMessage, on worker: isolated WorkLoop) async throws -> RenderedMessage {
     let keys = try await worker.signingKeys(domain: record.dkimDomain)
+    await worker.enterRendering(record)
+    defer { worker.leaveRendering(record) }
+    var message = message
     message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: worker.now()), at: 0)
     return message
   }

@@ -50,7 +50,7 @@ actor WorkLoop {
   /// Hosts that offered CHUNKING and did not know BDAT.
   var hostsWithoutChunking: Set<String> = []
   /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
-  var cuttable: [String: any Channel] = [:]
+  var cuttable: [String: [any Channel]] = [:]
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
   private var isAlone = false
@@ -331,13 +331,13 @@ actor WorkLoop {
       for entry in lane.takeWaiting(where: { _ in true }) { giveBack(entry) }
       lane.closeIdle(olderThan: .zero)
     }
-    for channel in cuttable.values { channel.close(promise: nil) }
+    for channel in cuttable.values.joined() { channel.close(promise: nil) }
     cuttable = [:]
     finishIfDrained()
   }
 
   func mayCut(_ channel: any Channel, _ entryID: String) {
-    guard isEnding else { return cuttable[entryID] = channel }
+    guard isEnding else { return cuttable[entryID, default: []].append(channel) }
     channel.eventLoop.execute { channel.close(promise: nil) }
   }
 

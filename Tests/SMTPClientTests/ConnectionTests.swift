@@ -44,7 +44,7 @@ import Testing
         hostName: "mx.b.example", address: "127.0.0.1", port: sink.port, sourceIP: source, ehloName: "me.example", tls: demand,
         timeouts: timeouts)
       var result = Result(opened: "")
-      switch await SMTPConnection.open(target, tls: try TLSContext.client(), on: eventLoop) {
+      switch await SMTPConnection.open([target], tls: try TLSContext.client(), on: eventLoop).result {
       case .failure(let failure): result.opened = "\(failure.stage.rawValue): \(failure.text)"
       case .success(let connection):
         result.opened = "ok"
@@ -74,7 +74,7 @@ import Testing
       let target = SMTPTarget(
         hostName: "mx.b.example", address: "127.0.0.1", port: port, sourceIP: "127.0.0.31", ehloName: "me.example", tls: .opportunistic,
         timeouts: SMTPTimeouts())
-      let connection = try await SMTPConnection.open(target, tls: try TLSContext.client(), on: eventLoop).get()
+      let connection = try await SMTPConnection.open([target], tls: try TLSContext.client(), on: eventLoop).result.get()
       let envelope = SMTPEnvelope(returnPath: "r@h.example", recipient: "u@b.example", isInternationalised: false, isEightBit: false)
       let result = await connection.transact(envelope, message: Array("Subject: x\r\n\r\nhi\r\n".utf8), beforeDot: {}, afterDot: {})
       return (result, connection.hasBrokenChunking, connection.isUsable)

@@ -99,7 +99,7 @@ package enum MessageRenderer {
   }
 
   /// A finished message: its fields and body as they came.
-  private static func split(_ octets: [UInt8]) throws(RenderError) -> RenderedMessage {
+  static func split(_ octets: [UInt8]) throws(RenderError) -> RenderedMessage {
     var fields: [[UInt8]] = []
     var start = 0
     var index = 0

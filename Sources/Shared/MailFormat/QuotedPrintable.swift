@@ -4,7 +4,12 @@ package enum QuotedPrintable {
 
   package static func encode(_ text: String) -> [UInt8] {
     var text = text
-    return text.withUTF8 { bytes in
+    return text.withUTF8 { encode(octets: $0) }
+  }
+
+  /// Text in whatever character set.
+  package static func encode(octets: some Collection<UInt8>) -> [UInt8] {
+    octets.withContiguousStorageIfAvailable { bytes in
       var output: [UInt8] = []
       output.reserveCapacity(bytes.count + bytes.count / 8 + 16)
       var column = 0
@@ -39,6 +44,6 @@ package enum QuotedPrintable {
         index += 1
       }
       return output
-    }
+    } ?? encode(octets: Array(octets))
   }
 }

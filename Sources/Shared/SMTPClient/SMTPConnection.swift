@@ -1,7 +1,5 @@
-internal import Glibc
 internal import MailModel
 package import NIOCore
-internal import NIOPosix
 package import SMTPProtocol
 package import TLS
 
@@ -32,65 +30,30 @@ package final class SMTPConnection {
   /// False once the session may not begin another transaction.
   package var isUsable: Bool { !hasEnded && channel.isActive && !replies.isSpoiled }
 
-  /// Connects from the source address, reads the greeting, says EHLO, and upgrades to TLS as the demand asks.
-  /// - Parameter began: gets the session's channel before it connects, so that the caller may close it at any time.
+  /// A session, or why none came about, and which of the targets that speaks of.
+  package struct Opening {
+    package var target: SMTPTarget
+    package var result: Result<SMTPConnection, SMTPOpenFailure>
+  }
+
+  /// Connects from the source address to the first address that answers, reads the greeting, says EHLO, and upgrades to TLS
+  /// as the demand asks.
+  /// - Parameters:
+  ///   - targets: addresses of one host, best first; not empty. When the failure's stage is `connect`, none of them answered.
+  ///   - began: gets each session's channel before it connects, so that the caller may close it at any time.
   package static func open(
-    _ target: SMTPTarget, tls context: TLSContext, on eventLoop: any EventLoop, began: @escaping @Sendable (any Channel) -> Void = { _ in }
-  ) async -> Result<SMTPConnection, SMTPOpenFailure> {
-    let channel: any Channel
-    let replies: ReplyHandler
-    do {
-      (channel, replies) = try await connect(target, eventLoop, began)
-    } catch {
-      return .failure(SMTPOpenFailure(stage: .connect, fault: connectFault(error, target)))
-    }
-    let connection = SMTPConnection(target: target, channel: channel, replies: replies)
-    if let failure = await connection.introduce(tls: context) {
-      connection.quit()
-      return .failure(failure)
-    }
-    return .success(connection)
-  }
-
-  private static func connect(
-    _ target: SMTPTarget, _ eventLoop: any EventLoop, _ began: @escaping @Sendable (any Channel) -> Void
-  ) async throws -> (any Channel, ReplyHandler) {
-    // IP_BIND_ADDRESS_NO_PORT: the kernel picks the port at connect, so one source can hold more than 28,000 sessions.
-    let noPort = ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: 24))
-    let source = try SocketAddress(ipAddress: target.sourceIP, port: 0)
-    let remote = try SocketAddress(ipAddress: target.address, port: target.port)
-    let made = NIOLoopBoundBox<ReplyHandler?>(nil, eventLoop: eventLoop)
-    var bootstrap = ClientBootstrap(group: eventLoop)
-      .connectTimeout(target.timeouts.connect)
-      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .channelInitializer { channel in
-        began(channel)
-        return channel.eventLoop.makeCompletedFuture {
-          let handler = ReplyHandler(eventLoop: channel.eventLoop)
-          made.value = handler
-          try channel.pipeline.syncOperations.addHandler(handler)
-        }
+    _ targets: [SMTPTarget], tls context: TLSContext, on eventLoop: any EventLoop, began: @escaping @Sendable (any Channel) -> Void = { _ in }
+  ) async -> Opening {
+    switch await Dialer(targets, on: eventLoop, began: began).dial() {
+    case .failure(let failure):
+      return Opening(target: targets[failure.index], result: .failure(SMTPOpenFailure(stage: .connect, fault: failure.fault)))
+    case .success(let line):
+      let connection = SMTPConnection(target: targets[line.index], channel: line.channel, replies: line.replies)
+      guard let failure = await connection.introduce(tls: context) else {
+        return Opening(target: connection.target, result: .success(connection))
       }
-    if case .v4 = source { bootstrap = bootstrap.channelOption(noPort, value: 1) }
-    let channel = try await bootstrap.bind(to: source).connect(to: remote).get()
-    // Asked of the kernel: the address that the peer sees is the one this IP's mail must come from.
-    // A peer that has hung up already leaves no address to ask for; what it did is told by the first read.
-    guard channel.localAddress?.ipAddress == target.sourceIP || !channel.isActive else {
-      channel.close(promise: nil)
-      throw SMTPFault.sourceUnavailable(target.sourceIP)
-    }
-    guard let replies = made.value else { throw SMTPFault.closed(.connect) }
-    return (channel, replies)
-  }
-
-  private static func connectFault(_ error: any Error, _ target: SMTPTarget) -> SMTPFault {
-    switch error {
-    case let fault as SMTPFault: return fault
-    case let error as IOError where error.errnoCode == EADDRNOTAVAIL: return .sourceUnavailable(target.sourceIP)
-    case let error as ChannelError:
-      if case .connectTimeout = error { return .timedOut(.connect) }
-      return .connectFailed("\(error)")
-    default: return .connectFailed("\(error)")
+      connection.quit()
+      return Opening(target: connection.target, result: .failure(failure))
     }
   }
 

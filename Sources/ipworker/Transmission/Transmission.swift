@@ -27,7 +27,7 @@ struct Transmission {
 
   private func talk(on worker: isolated WorkLoop, _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async -> AttemptResult {
     while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
-      worker.cuttable[entryID] = connection.channel
+      worker.cuttable[entryID] = [connection.channel]
       let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
       // A kept session may have died unnoticed: that says nothing of the host, a fresh one is tried.
       if case .lost = result { continue }
@@ -36,48 +36,50 @@ struct Transmission {
     lane.closeIdleBeyondLimit()
     var last = AttemptResult(kind: .connectionFailed, sourceIP: worker.sourceIP, at: worker.now())
     last.text = "no host has an address that \(worker.sourceIP) can reach"
-    var tried = 0
+    var left = Self.maxAddresses
     for host in route.hosts {
       // An IPv4 source reaches no IPv6 host, and the other way round.
-      for address in host.addresses where tried < Self.maxAddresses && address.contains(":") == worker.sourceIP.contains(":") {
-        tried += 1
-        switch await open(host.name, address, worker) {
-        case .failure(let failure): last = unreachable(failure, host.name, address, worker)
+      var addresses = Array(host.addresses.filter { $0.contains(":") == worker.sourceIP.contains(":") }.prefix(left))
+      left -= addresses.count
+      while !addresses.isEmpty {
+        let opening = await open(host.name, addresses, worker)
+        switch opening.result {
+        case .failure(let failure):
+          last = unreachable(failure, opening.target, worker)
+          // None of them answered.
+          if failure.stage == .connect { addresses = [] }
         case .success(let connection):
           let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
-          if case .lost = result {
-            last = finish(result, connection, worker)
-            continue
-          }
-          return finish(result, connection, worker)
+          guard case .lost = result else { return finish(result, connection, worker) }
+          last = finish(result, connection, worker)
         }
         if worker.isEnding { return last }
+        addresses.removeAll { $0 == opening.target.address }
       }
     }
     return last
   }
 
   /// Opportunistic TLS that breaks is tried once more in the clear (RFC 7435); required TLS never is.
-  private func open(_ name: String, _ address: String, _ worker: isolated WorkLoop) async -> Result<
-    SMTPConnection, SMTPOpenFailure
-  > {
-    var target = worker.target(host: name, address: address, port: route.port, tls: route.tls)
+  private func open(_ name: String, _ addresses: [String], _ worker: isolated WorkLoop) async -> SMTPConnection.Opening {
+    let targets = addresses.map { worker.target(host: name, address: $0, port: route.port, tls: route.tls) }
     let entryID = entryID
     let began: @Sendable (any Channel) -> Void = { channel in worker.assumeIsolated { $0.mayCut(channel, entryID) } }
-    let result = await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop, began: began)
-    guard case .failure(let failure) = result, failure.isTLS, route.tls == .opportunistic, !worker.isEnding else { return result }
+    let opening = await SMTPConnection.open(targets, tls: worker.tls, on: worker.eventLoop, began: began)
+    guard case .failure(let failure) = opening.result, failure.isTLS, route.tls == .opportunistic, !worker.isEnding else { return opening }
+    var target = opening.target
     target.tls = .never
-    return await SMTPConnection.open(target, tls: worker.tls, on: worker.eventLoop, began: began)
+    return await SMTPConnection.open([target], tls: worker.tls, on: worker.eventLoop, began: began)
   }
 
   private func unreachable(
-    _ failure: SMTPOpenFailure, _ host: String, _ address: String, _ worker: isolated WorkLoop
+    _ failure: SMTPOpenFailure, _ target: SMTPTarget, _ worker: isolated WorkLoop
   ) -> AttemptResult {
     var result = AttemptResult(kind: .connectionFailed, sourceIP: worker.sourceIP, at: worker.now())
     result.stage = failure.stage
     result.reply = failure.reply
-    result.host = host
-    result.address = address
+    result.host = target.hostName
+    result.address = target.address
     result.text = failure.text
     if case .sourceUnavailable = failure.fault {
       worker.sourceVanished(failure.text)

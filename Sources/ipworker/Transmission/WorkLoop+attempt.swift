@@ -18,6 +18,14 @@ extension WorkLoop {
     return target
   }
 
+  func enterRendering(_ record: MessageRecord) async {
+    if record.contentSize > Self.largeContent { await largeRenderings.enter() }
+  }
+
+  func leaveRendering(_ record: MessageRecord) {
+    if record.contentSize > Self.largeContent { largeRenderings.leave() }
+  }
+
   func signingKeys(domain: String) async throws -> [DKIMKey] {
     if let key = keys.known(domain) { return key }
     let result = await withCheckedContinuation { continuation in
