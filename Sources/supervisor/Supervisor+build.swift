@@ -222,7 +222,7 @@ enum Installation {
       LoopService {
         do {
           try await AdminServer(
-            path: config.runtimeDir + "/control.sock", group: group, log: log, answer: { await commands.answer($0) }
+            path: config.runtimeDir + "/control.sock", group: group, log: log, answer: { await commands.answer($0, progress: $1) }
           ).run()
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })

@@ -42,7 +42,8 @@ import Testing
     nonisolated var unownedExecutor: UnownedSerialExecutor { eventLoop.executor.asUnownedSerialExecutor() }
 
     /// - Returns: the address that was spoken to, or the stage and text of the failure with its address; and the time it took.
-    func open(_ addresses: [String], port: Int, connectTimeout: TimeAmount = .seconds(20)) async throws -> (what: String, took: TimeAmount) {
+    func open(_ addresses: [String], port: Int, connectTimeout: TimeAmount = .seconds(20)) async throws -> (what: String, took: TimeAmount)
+    {
       let targets = addresses.map { address in
         var timeouts = SMTPTimeouts()
         timeouts.connect = connectTimeout

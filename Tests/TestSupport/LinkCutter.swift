@@ -18,7 +18,9 @@ package final class LinkCutter: Sendable {
         return client.setOption(.autoRead, value: false).flatMap {
           ClientBootstrap(group: client.eventLoop)
             .channelInitializer { server in
-              server.eventLoop.makeCompletedFuture { try server.pipeline.syncOperations.addHandler(Half(to: client, armed: nil, isCut: isCut)) }
+              server.eventLoop.makeCompletedFuture {
+                try server.pipeline.syncOperations.addHandler(Half(to: client, armed: nil, isCut: isCut))
+              }
             }
             .connect(unixDomainSocketPath: redis)
         }.flatMap { server in

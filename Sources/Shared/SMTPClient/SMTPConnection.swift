@@ -42,7 +42,8 @@ package final class SMTPConnection {
   ///   - targets: addresses of one host, best first; not empty. When the failure's stage is `connect`, none of them answered.
   ///   - began: gets each session's channel before it connects, so that the caller may close it at any time.
   package static func open(
-    _ targets: [SMTPTarget], tls context: TLSContext, on eventLoop: any EventLoop, began: @escaping @Sendable (any Channel) -> Void = { _ in }
+    _ targets: [SMTPTarget], tls context: TLSContext, on eventLoop: any EventLoop,
+    began: @escaping @Sendable (any Channel) -> Void = { _ in }
   ) async -> Opening {
     switch await Dialer(targets, on: eventLoop, began: began).dial() {
     case .failure(let failure):

@@ -24,9 +24,9 @@ struct AdminCommands: Sendable {
   let pauses: Pauses
   let suppressions: Suppressions
 
-  func answer(_ request: AdminRequest) async -> AdminReply {
+  func answer(_ request: AdminRequest, progress: AdminProgress) async -> AdminReply {
     do {
-      return AdminReply(document: try await document(request))
+      return AdminReply(document: try await document(request, progress))
     } catch let error as APIError {
       return AdminReply(fault: error.text)
     } catch is RedisError {
@@ -36,7 +36,7 @@ struct AdminCommands: Sendable {
     }
   }
 
-  private func document(_ request: AdminRequest) async throws -> String {
+  private func document(_ request: AdminRequest, _ progress: AdminProgress) async throws -> String {
     let arguments = request.arguments
     switch request.command {
     case "status": return try encode(await status())
@@ -69,8 +69,8 @@ struct AdminCommands: Sendable {
     case "queue preview":
       return try encode(
         try await queue.preview(try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases))
-    case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments)))
-    case "queue retry": return Self.done(try await queue.retry(try filter(arguments)))
+    case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments), progress: progress.tell))
+    case "queue retry": return Self.done(try await queue.retry(try filter(arguments), progress: progress.tell))
     case "suppression list", "suppression add", "suppression remove": return try await suppression(request)
     case "top": return try encode(await top())
     case "dkim list": return try encode(try await keys.list())

@@ -7,12 +7,19 @@ import NIOCore
 import NIOPosix
 import Observability
 
+/// Tells whoever asked how far long work has come.
+struct AdminProgress: Sendable {
+  let tell: @Sendable (Int) -> Void
+
+  init(_ tell: @escaping @Sendable (Int) -> Void) { self.tell = tell }
+}
+
 /// Listens on `<runtime_dir>/control.sock` for operators' commands. Only root and the supervisor's own user are heard.
 struct AdminServer: Sendable {
   let path: String
   let group: any EventLoopGroup
   let log: Logger
-  let answer: @Sendable (AdminRequest) async -> AdminReply
+  let answer: @Sendable (AdminRequest, AdminProgress) async -> AdminReply
 
   func run() async throws {
     unlink(path)
@@ -36,10 +43,12 @@ struct AdminServer: Sendable {
 private final class AdminSession: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  private let answer: @Sendable (AdminRequest) async -> AdminReply
+  private let responder: AdminResponder
   private var buffer = ByteBuffer()
 
-  init(answer: @escaping @Sendable (AdminRequest) async -> AdminReply) { self.answer = answer }
+  init(answer: @escaping @Sendable (AdminRequest, AdminProgress) async -> AdminReply) {
+    responder = AdminResponder(answer: answer)
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     let uid = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { shim_peer_uid($0) }
@@ -59,22 +68,33 @@ private final class AdminSession: ChannelInboundHandler {
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
   private func respond(to request: AdminRequest, _ channel: any Channel) {
-    Task { [answer] in
-      let reply = await answer(request)
-      var buffer = ByteBuffer()
-      do { try ControlFrame.encode(reply, into: &buffer) } catch {
-        try? ControlFrame.encode(AdminReply(fault: "the answer is too large: ask for less"), into: &buffer)
-      }
-      channel.writeAndFlush(buffer, promise: nil)
-    }
+    let responder = responder
+    Task { await responder.respond(to: request, channel) }
   }
 }
 
-/// The other end, for the commands: one request, one reply, blocking.
+/// Apart from the session, which is bound to its event loop.
+private struct AdminResponder: Sendable {
+  let answer: @Sendable (AdminRequest, AdminProgress) async -> AdminReply
+
+  func respond(to request: AdminRequest, _ channel: any Channel) async {
+    write(await answer(request, AdminProgress { write(AdminReply(progress: $0), channel) }), channel)
+  }
+
+  private func write(_ reply: AdminReply, _ channel: any Channel) {
+    var buffer = ByteBuffer()
+    do { try ControlFrame.encode(reply, into: &buffer) } catch {
+      try? ControlFrame.encode(AdminReply(fault: "the answer is too large: ask for less"), into: &buffer)
+    }
+    channel.writeAndFlush(buffer, promise: nil)
+  }
+}
+
+/// The other end, for the commands: one request, blocking until its last frame.
 enum AdminClient {
   enum Failure: Error { case unreachable(String) }
 
-  static func call(_ request: AdminRequest, socket path: String) throws -> AdminReply {
+  static func call(_ request: AdminRequest, socket path: String, progress: (Int) -> Void = { _ in }) throws -> AdminReply {
     let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
     guard fd >= 0 else { throw Failure.unreachable("no socket") }
     defer { close(fd) }
@@ -94,7 +114,10 @@ enum AdminClient {
     buffer.clear()
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {
-      if let reply = try ControlFrame.decode(AdminReply.self, from: &buffer) { return reply }
+      while let reply = try ControlFrame.decode(AdminReply.self, from: &buffer) {
+        guard let done = reply.progress else { return reply }
+        progress(done)
+      }
       let count = read(fd, &chunk, chunk.count)
       guard count > 0 else { throw Failure.unreachable("\(path): closed without an answer") }
       buffer.writeBytes(chunk[..<count])

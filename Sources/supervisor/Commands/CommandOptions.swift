@@ -31,11 +31,13 @@ struct CommonOptions: ParsableArguments {
   }
 
   /// Asks the running supervisor; answers its document.
-  func ask(_ command: String, _ arguments: [String: String?] = [:]) throws -> String {
+  /// - Parameter bar: drawn while long work goes on.
+  func ask(_ command: String, _ arguments: [String: String?] = [:], bar: ProgressBar? = nil) throws -> String {
     let reply: AdminReply
+    defer { bar?.clear() }
     do {
       reply = try AdminClient.call(
-        AdminRequest(command: command, arguments: arguments.compactMapValues { $0 }), socket: socketPath())
+        AdminRequest(command: command, arguments: arguments.compactMapValues { $0 }), socket: socketPath(), progress: { bar?.show($0) })
     } catch AdminClient.Failure.unreachable(let why) {
       throw CommandFault(code: 3, text: "supervisor not reachable: \(why)")
     }

@@ -182,7 +182,7 @@ struct Selection: ParsableArguments {
       print("Go on? [y/N] ", terminator: "")
       guard readLine()?.lowercased().hasPrefix("y") == true else { throw CommandFault(code: 1, text: "nothing was done") }
     }
-    let result = try common.ask(command, arguments)
+    let result = try common.ask(command, arguments, bar: ProgressBar(total: count))
     let number = ((try? JSONSerialization.jsonObject(with: Data(result.utf8))) as? [String: Any])?["done"] as? Int ?? 0
     if common.json {
       var whole = preview

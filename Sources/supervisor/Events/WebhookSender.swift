@@ -13,12 +13,11 @@ actor WebhookSender {
   static let schedule: [Milliseconds] = [1000, 5000, 15_000, 60_000, 300_000]
   /// An event refused so often is dead.
   static let maxRefusals = 6
-  static let parallel = 16
 
   private enum Result {
     case taken
     case refused(Int)
-    case down(retryAfter: Milliseconds?)
+    case down(retryAfter: Milliseconds?, isTooMany: Bool)
   }
 
   nonisolated let endpoint: Endpoint
@@ -28,6 +27,7 @@ actor WebhookSender {
   private let log: Logger
   private let signal = Signal()
   private var failures = 0
+  private var pace = WebhookPace()
   private(set) var isDown = false
   private(set) var delivered = 0
 
@@ -44,7 +44,7 @@ actor WebhookSender {
   func run() async {
     while !Task.isCancelled {
       do {
-        let limit = isDown ? 1 : 256
+        let limit = isDown ? 1 : pace.window
         let events = try await outbox.due(endpoint.name, now: SystemClock.now(), after: 0, limit: limit)
         if events.isEmpty {
           await signal.wait(atMost: .seconds(1))
@@ -71,7 +71,7 @@ actor WebhookSender {
         next += 1
         group.addTask { (index, await self.post(events[index])) }
       }
-      for _ in 0..<Self.parallel { add() }
+      for _ in 0..<pace.parallel { add() }
       for await (index, result) in group {
         results.append((events[index], result))
         if case .down = result { stop = true }
@@ -81,12 +81,14 @@ actor WebhookSender {
     try await outbox.delivered(
       endpoint.name, results.compactMap { if case .taken = $0.1 { $0.0.sequence } else { nil } })
     for case (let event, .refused(let status)) in results { try await refuse(event, status) }
+    let spent = SystemClock.monotonic() - started
+    pace.note(
+      taken: results.count { if case .taken = $0.1 { true } else { false } }, spent: spent,
+      wasTooMany: results.contains { if case .down(_, true) = $0.1 { true } else { false } },
+      wasDown: results.contains { if case .down = $0.1 { true } else { false } })
     await settle(results)
-    if endpoint.ratePerSecond > 0 {
-      let least = Int64(results.count) * 1000 / Int64(endpoint.ratePerSecond)
-      let spent = SystemClock.monotonic() - started
-      if least > spent { try? await Task.sleep(for: .milliseconds(least - spent)) }
-    }
+    let least = pace.least(results.count, most: endpoint.ratePerSecond)
+    if least > spent { try? await Task.sleep(for: .milliseconds(least - spent)) }
   }
 
   private func settle(_ results: [(EventOutbox.Pending, Result)]) async {
@@ -94,7 +96,7 @@ actor WebhookSender {
     delivered += taken
     var retryAfter: Milliseconds?
     var sawDown = false
-    for case (_, .down(let after)) in results {
+    for case (_, .down(let after, _)) in results {
       sawDown = true
       retryAfter = max(retryAfter ?? 0, after ?? 0)
     }
@@ -147,11 +149,11 @@ actor WebhookSender {
       let status = Int(response.status.code)
       switch status {
       case 200..<300: return .taken
-      case 408, 429, 500...: return .down(retryAfter: Self.retryAfter(response.headers))
+      case 408, 429, 500...: return .down(retryAfter: Self.retryAfter(response.headers), isTooMany: status == 429)
       default: return .refused(status)
       }
     } catch {
-      return .down(retryAfter: nil)
+      return .down(retryAfter: nil, isTooMany: false)
     }
   }
 

@@ -83,25 +83,28 @@ struct QueueAdmin: Sendable {
   }
 
   /// Ends them: each is told as `failed` CANCELLED. What a worker has is not touched.
-  func cancel(_ filter: MessageFilter) async throws -> Int {
+  /// - Parameter progress: how many so far, after each slice.
+  func cancel(_ filter: MessageFilter, progress: (Int) -> Void = { _ in }) async throws -> Int {
     var count = 0
     try await walk.visit(filter) { messages in
       let (ended, heads) = try await store.conclude(
         host: host, outcome: Dispatcher.outcome(.cancelled, SystemClock.now()), messages.map(\.number))
       await self.heads(heads)
       count += ended
+      progress(count)
       return ended
     }
     return count
   }
 
   /// What waits for its time goes now; gates hold it all the same.
-  func retry(_ filter: MessageFilter) async throws -> Int {
+  func retry(_ filter: MessageFilter, progress: (Int) -> Void = { _ in }) async throws -> Int {
     var count = 0
     try await walk.visit(filter, in: [.waiting]) { messages in
       let (moved, heads) = try await store.hurry(host: host, messages.map(\.number))
       await self.heads(heads)
       count += moved
+      progress(count)
       return moved
     }
     return count
