@@ -154,9 +154,11 @@ enum Installation {
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
     let deliveries = DeliveryMetrics(providers: config.providers)
     let due = DueLoop(store: store, host: host, pauses: pauses, heads: heads)
+    let book = PolicyBook(providers: config.providers, breaker: config.breaker)
+    let pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
-      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), dispatcher: dispatcher, done: done, due: due,
+      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: pools, book: book, dispatcher: dispatcher, done: done, due: due,
       metrics: deliveries, log: log)
 
     let fleet = try Fleet(

@@ -175,7 +175,7 @@ import Testing
     while world.turn() > 0 {}
     #expect(world.left.map(\.organisation) == ["B", "B"])
     #expect(world.index.dueOrganisations(now: 2_000_000) == ["A"])
-    world.index.open(organisation: "A")
+    world.index.open(organisation: "A", .orgLimit)
     while world.turn() > 0 {}
     #expect(world.left.count == 4)
   }

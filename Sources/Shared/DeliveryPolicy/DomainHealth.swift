@@ -69,6 +69,9 @@ package struct DomainHealth: Sendable, Equatable {
     return connectionUntil == latest ? (.connection, connectionSince, latest) : (.response, responseSince, latest)
   }
 
+  /// Anything but deliveries in the window, or a back-off.
+  package var hasTrouble: Bool { connectionUntil > 0 || responseUntil > 0 || replies.contains { $0 != 2 } }
+
   package func isIdle(now: Milliseconds) -> Bool { now - lastUsedAt > Self.memory }
 
   package var text: String {

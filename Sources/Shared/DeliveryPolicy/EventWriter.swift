@@ -26,7 +26,7 @@ struct EventWriter {
     var event = begin(.sent)
     if !isMemberTest {
       event.set("recipient", input.record.recipient, limit: 320)
-      event.set("destinationProvider", provider.rawValue)
+      event.set("destinationProvider", provider.eventName)
       event.set("primarySendingDomain", RegistrableDomain.of(input.record.dkimDomain), limit: 253)
     }
     event.set("remoteMessageId", Self.remoteMessageID(reply))
@@ -49,7 +49,7 @@ struct EventWriter {
 
   func classified(_ reply: SMTPReply) -> DeliveryEvent {
     var event = begin(.classified)
-    if !isMemberTest { event.set("destinationProvider", provider.rawValue) }
+    if !isMemberTest { event.set("destinationProvider", provider.eventName) }
     event.set("smtpCategory", ReplyClassifier.category(reply, provider: provider).rawValue)
     return end(event)
   }
@@ -87,7 +87,7 @@ struct EventWriter {
     var event = begin(kind)
     if !isMemberTest {
       event.set("recipient", input.record.recipient, limit: 320)
-      event.set("destinationProvider", provider.rawValue)
+      event.set("destinationProvider", provider.eventName)
     }
     event.set("ip", input.result.sourceIP, limit: 64)
     return event

@@ -23,6 +23,9 @@ package struct LaneThrottle: Sendable, Equatable {
 
   private var spacing: Double { 60_000 / ratePerMinute }
 
+  /// Another rate from the next permit on.
+  package mutating func setRate(_ ratePerMinute: Double) { self.ratePerMinute = max(ratePerMinute, 0.001) }
+
   /// When the next permit may be asked for.
   package var opensAt: Milliseconds { Milliseconds(next.rounded(.up)) - Self.lookAhead }
   package var nextPermitAt: Milliseconds { Milliseconds(next.rounded(.up)) }

@@ -9,6 +9,8 @@ package struct OutcomeEffects: Sendable {
     case retry(at: Milliseconds)
     case giveBack(addingCrashMarks: Int)
     case hold(reason: String)
+    /// To a smaller set of IPs (``IPSet``), at its old place.
+    case move(set: String)
   }
 
   package struct Suppression: Sendable, Equatable {
@@ -22,6 +24,7 @@ package struct OutcomeEffects: Sendable {
   /// For endpoints without `uncertain`.
   package var fallback: DeliveryEvent?
   package var suppression: Suppression?
+  package var lesson: Lesson?
 }
 
 /// An outcome as the reducer gets it.
@@ -31,8 +34,15 @@ package struct ReducerInput: Sendable {
   package var serial: Int
   package var deferrals: Int
   package var crashMarks: Int
+  /// Where it waited; nil when the row does not say.
+  package var group: Group?
+  /// IPs of its set that could send it now, beside the one that tried.
+  package var otherIPs: [String] = []
+  /// Key of the lane it went by, when that is known.
+  package var laneKey: String?
 
-  package init(record: MessageRecord, result: AttemptResult, serial: Int, deferrals: Int, crashMarks: Int) {
+  package init(record: MessageRecord, result: AttemptResult, serial: Int, deferrals: Int, crashMarks: Int, group: Group? = nil) {
+    self.group = group
     self.record = record
     self.result = result
     self.serial = serial
@@ -45,6 +55,8 @@ package struct ReducerInput: Sendable {
 package struct OutcomeReducer: Sendable {
   /// A message that took its worker down so often is given up (DESIGN section 5).
   package static let maxCrashMarks = 3
+  /// A message that one IP's reputation keeps out is tried from so many others.
+  package static let maxOtherIPs = 3
 
   package var retry: RetryPolicy
   package var providers: ProviderTable
@@ -56,6 +68,12 @@ package struct OutcomeReducer: Sendable {
 
   /// - Parameter random: 0 to 1, for the jitter.
   package func reduce(_ input: ReducerInput, now: Milliseconds, random: Double) -> OutcomeEffects {
+    var effects = decide(input, now: now, random: random)
+    effects.lesson = lesson(input)
+    return effects
+  }
+
+  private func decide(_ input: ReducerInput, now: Milliseconds, random: Double) -> OutcomeEffects {
     let writer = EventWriter(input: input, provider: provider(input.result), now: now)
     switch input.result.kind {
     case .replied:
@@ -65,7 +83,11 @@ package struct OutcomeReducer: Sendable {
           fate: .final(.init(state: .delivered, reason: nil)), events: [writer.sent(reply)], suppression: nil)
       }
       return refused(input, writer, reply, now, random)
-    case .connectionFailed: return deferral(input, writer, input.result.reply, now, random)
+    case .connectionFailed:
+      if let reply = input.result.reply, reply.isPermanent, verdict(reply, input).reaction == .otherIP {
+        return refused(input, writer, reply, now, random)
+      }
+      return deferral(input, writer, input.result.reply, now, random)
     case .uncertain: return uncertain(input, writer, now, random)
     case .unbegun: return unbegun(input, writer)
     case .contentMissing: return OutcomeEffects(fate: .hold(reason: "content"), events: [], suppression: nil)
@@ -86,11 +108,15 @@ package struct OutcomeReducer: Sendable {
   private func refused(
     _ input: ReducerInput, _ writer: EventWriter, _ reply: SMTPReply, _ now: Milliseconds, _ random: Double
   ) -> OutcomeEffects {
-    guard reply.isPermanent, !ReplyClassifier.isMailboxFull(reply) else {
-      return deferral(input, writer, reply, now, random)
+    let verdict = self.verdict(reply, input)
+    if reply.isPermanent, verdict.reaction == .otherIP {
+      return byAnotherIP(input, writer, reply, now)
+        ?? OutcomeEffects(
+          fate: .final(.init(state: .bounced, reason: reply.text)), events: [writer.bounced(hard: false, reply.text)], suppression: nil)
     }
+    guard !verdict.isDeferral else { return deferral(input, writer, reply, now, random) }
     var suppression: OutcomeEffects.Suppression?
-    if ReplyClassifier.condemnsAddress(reply), input.record.deliveryDomain != "member_test",
+    if verdict.suppresses, input.record.deliveryDomain != "member_test",
       let address = EmailAddress(input.record.recipient)
     {
       suppression = .init(
@@ -104,13 +130,43 @@ package struct OutcomeReducer: Sendable {
   private func deferral(
     _ input: ReducerInput, _ writer: EventWriter, _ reply: SMTPReply?, _ now: Milliseconds, _ random: Double
   ) -> OutcomeEffects {
+    let verdict = reply.map { self.verdict($0, input) }
     let delay = retry.delay(
-      deferrals: input.deferrals, statedWait: reply.flatMap(ReplyClassifier.statedWait),
-      mailboxFull: reply.map(ReplyClassifier.isMailboxFull) ?? false, random: random)
+      deferrals: input.deferrals, statedWait: verdict?.statedWait, mailboxFull: verdict?.reaction == .retryLong, random: random)
     var events: [DeliveryEvent] = []
     if let reply, reply.isTransient { events.append(writer.classified(reply)) }
     events.append(writer.deferred(reply, nextAttemptAt: now + delay, attempt: input.deferrals + 1))
     return OutcomeEffects(fate: .retry(at: now + delay), events: events, suppression: nil)
+  }
+
+  /// It counts against the IP, not the recipient: the message goes on from the set's other IPs.
+  private func byAnotherIP(_ input: ReducerInput, _ writer: EventWriter, _ reply: SMTPReply, _ now: Milliseconds) -> OutcomeEffects? {
+    guard case .pool(let name, let less)? = input.group.flatMap({ IPSet($0.set) }), less.count < Self.maxOtherIPs, !input.otherIPs.isEmpty
+    else { return nil }
+    let set = IPSet.pool(name, less: less.union([input.result.sourceIP]))
+    return OutcomeEffects(
+      fate: .move(set: set.description), events: [writer.deferred(reply, nextAttemptAt: now, attempt: input.deferrals + 1)],
+      suppression: nil)
+  }
+
+  private func verdict(_ reply: SMTPReply, _ input: ReducerInput) -> ReplyVerdict {
+    ReplyClassification.verdict(reply, providerName: provider(input.result).rawValue)
+  }
+
+  private func lesson(_ input: ReducerInput) -> Lesson? {
+    guard input.record.deliveryDomain != "member_test", let domain = input.group?.domain else { return nil }
+    let what: Lesson.What
+    switch (input.result.kind, input.result.reply) {
+    case (.replied, let reply?): what = input.result.isDelivered ? .delivered : .refused(verdict(reply, input))
+    case (.connectionFailed, let reply?): what = .refused(verdict(reply, input))
+    case (.connectionFailed, nil): what = .unreachable
+    default: return nil
+    }
+    let provider = provider(input.result)
+    return Lesson(
+      what: what, ip: input.result.sourceIP, provider: provider,
+      laneKey: input.laneKey ?? ProviderTable.laneKey(provider, domain: domain), domain: domain, organisation: input.record.organisation,
+      pool: input.record.pool, campaign: input.record.campaignID)
   }
 
   private func uncertain(_ input: ReducerInput, _ writer: EventWriter, _ now: Milliseconds, _ random: Double)

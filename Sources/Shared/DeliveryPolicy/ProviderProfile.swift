@@ -47,13 +47,38 @@ package struct ProviderProfile: Sendable, Equatable {
     .apple: ProviderProfile(
       defaultRate: 60, ceiling: 150, floor: 5, backoffFactor: 0.5, recoveryFactor: 1.1, tlsMode: .opportunistic,
       maxConnections: 3, maxDeliveriesPerConnection: 100, mx: ["icloud.com"]),
-    .other: ProviderProfile(
-      defaultRate: 30, ceiling: 100, floor: 2, backoffFactor: 0.5, recoveryFactor: 1.1, tlsMode: .opportunistic,
-      maxConnections: 3, maxDeliveriesPerConnection: 100, mx: []),
+    .yahooJapan: further(rate: 60, ceiling: 300, connections: 2, messages: 20, mx: ["yahoo.co.jp", "ybb.ne.jp"]),
+    .comcast: further(rate: 60, ceiling: 300, tls: .require, connections: 10, messages: 500, mx: ["comcast.net"]),
+    .gmx: further(
+      rate: 40, ceiling: 150, tls: .require, connections: 4, messages: 20, mx: ["gmx.net", "gmx.com", "web.de", "mail.com", "kundenserver.de"]),
+    .orange: further(rate: 30, ceiling: 120, tls: .require, connections: 2, messages: 100, mx: ["orange.fr", "wanadoo.fr"]),
+    .laposte: further(rate: 30, ceiling: 120, connections: 2, messages: 50, mx: ["laposte.net"]),
+    .mimecast: further(
+      rate: 60, ceiling: 200, connections: 5, messages: 100, mx: ["mimecast.com", "mimecast.co.za", "mimecast-offshore.com"]),
+    .barracuda: further(rate: 60, ceiling: 200, tls: .require, connections: 5, messages: 15, mx: ["barracudanetworks.com"]),
+    .proofpoint: further(rate: 60, ceiling: 200, connections: 5, messages: 100, mx: ["pphosted.com", "ppe-hosted.com"]),
+    .kpn: further(rate: 40, ceiling: 150, tls: .require, connections: 5, messages: 10, mx: ["kpnmail.nl"]),
+    .netvigator: further(rate: 30, ceiling: 100, tls: .require, connections: 5, messages: 10, mx: ["netvigator.com"]),
+    .qq: further(rate: 20, ceiling: 60, tls: .require, connections: 4, messages: 8, mx: ["qq.com"]),
+    .netease: further(rate: 20, ceiling: 60, connections: 4, messages: 7, mx: ["netease.com"]),
+    .godaddy: further(rate: 30, ceiling: 120, connections: 3, messages: 50, mx: ["secureserver.net"]),
+    .cox: further(rate: 30, ceiling: 120, connections: 5, messages: 100, mx: ["cox.net", "cloudfilter.net"]),
+    .spectrum: further(rate: 30, ceiling: 120, connections: 3, messages: 100, mx: ["charter.net", "rr.com"]),
+    .other: further(rate: 30, ceiling: 100, connections: 3, messages: 100, mx: []),
   ]
+
+  /// Upstream's figures for `other`, but for what is publicly known of the provider: sessions and messages a session are
+  /// never more than its own pages or the peers' defaults say, rates start low and are learnt.
+  private static func further(
+    rate: Double, ceiling: Double, tls: Route.TLSDemand = .opportunistic, connections: Int, messages: Int, mx: [String]
+  ) -> ProviderProfile {
+    ProviderProfile(
+      defaultRate: rate, ceiling: ceiling, floor: 2, backoffFactor: 0.5, recoveryFactor: 1.1, tlsMode: tls, maxConnections: connections,
+      maxDeliveriesPerConnection: messages, mx: mx)
+  }
 }
 
-/// The five profiles in force.
+/// The profiles in force.
 package struct ProviderTable: Sendable, Equatable {
   package var profiles: [MailboxProvider: ProviderProfile]
 

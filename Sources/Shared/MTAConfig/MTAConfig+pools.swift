@@ -138,6 +138,16 @@ extension MTAConfig {
     dkimSeeds = seeds.sorted { $0.key < $1.key }.map { ($0.key.lowercased(), $0.value.selector, $0.value.privateKey) }
   }
 
+  mutating func readBreaker(_ reader: inout ConfigReader) {
+    breaker.bounceFast = reader.number("breaker.bounce_fast", 0...1, breaker.bounceFast)
+    breaker.bounceSlow = reader.number("breaker.bounce_slow", 0...1, breaker.bounceSlow)
+    breaker.complaintFast = reader.number("breaker.complaint_fast", 0...1, breaker.complaintFast)
+    breaker.complaintSlow = reader.number("breaker.complaint_slow", 0...1, breaker.complaintSlow)
+    breaker.open = reader.duration("breaker.open", 1000...86_400_000, breaker.open)
+    breaker.reopen = reader.duration("breaker.reopen", 1000...86_400_000, breaker.reopen)
+    breaker.probes = reader.integer("breaker.probes", 1...1000, breaker.probes)
+  }
+
   /// Keys whose features come later: validated, kept nowhere. Three are refused unless empty.
   static func readLater(_ reader: inout ConfigReader) {
     for key in ["fallbacks", "inspectors"] {
@@ -158,10 +168,6 @@ extension MTAConfig {
     }
     _ = reader.integer("warming.min_sample", 1...1_000_000, 100)
     _ = reader.number("warming.reserve_transactional", 0...1, 0.2)
-    for key in ["bounce_fast", "bounce_slow", "complaint_fast", "complaint_slow"] { _ = reader.number("breaker." + key, 0...1, 0.1) }
-    _ = reader.duration("breaker.open", 1000...86_400_000, 1_800_000)
-    _ = reader.duration("breaker.reopen", 1000...86_400_000, 3_600_000)
-    _ = reader.integer("breaker.probes", 1...1000, 5)
     _ = reader.duration("dnsbl.interval", 60_000...86_400_000, 900_000)
     for (index, node) in (reader.list("dnsbl.zones") ?? []).enumerated() {
       reader.item(node, "dnsbl.zones[\(index)]") { zone in

@@ -25,6 +25,7 @@ extension MTAConfig {
     config.readPools(&reader, environment)
     config.readProviders(&reader)
     config.readLimits(&reader)
+    config.readBreaker(&reader)
     config.readSeeds(&reader, environment)
     readLater(&reader)
     reader.finish()
@@ -40,7 +41,7 @@ extension MTAConfig {
   /// Features of later versions.
   private static let laterKeys = [
     "api.tls", "redis.min_replicas", "redis.ca", "bounce.listen", "bounce.postmaster", "bounce.tls", "submission", "warming",
-    "breaker", "dnsbl", "identity", "unsubscribe",
+    "dnsbl", "identity", "unsubscribe",
     "history.keep_content_days",
   ]
 

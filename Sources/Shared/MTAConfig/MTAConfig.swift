@@ -106,6 +106,7 @@ package struct MTAConfig: Sendable {
   package var sourceIPs: [SourceIP] = []
   package var providers = ProviderTable()
   package var limits = Limits()
+  package var breaker = BreakerPolicy()
   package var historyRetentionDays = 30
   /// PEM by domain: `DKIM_KEYS`, written to the key store at start when the domain has none.
   package var dkimSeeds: [(domain: String, selector: String, privateKey: String)] = []

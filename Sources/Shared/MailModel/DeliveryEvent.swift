@@ -4,6 +4,12 @@ package struct DeliveryEvent: Sendable, Equatable {
   package enum Kind: String, Sendable, CaseIterable {
     case sent, bounced, failed, deferred, uncertain
     case classified = "smtp.classified"
+    case circuitBreaker = "org.circuit_breaker"
+    case complaintRate = "campaign.complaint_rate"
+    case blocklisted = "ip.blocklisted"
+    case delisted = "ip.delisted"
+    case warmingComplete = "ip.warming_complete"
+    case allIPsBlocked = "all_ips_blocked"
 
     /// Upstream knows it; the others are additive and go to endpoints whose list is empty or names them.
     package var isUpstream: Bool { self != .deferred && self != .uncertain }
@@ -12,6 +18,9 @@ package struct DeliveryEvent: Sendable, Equatable {
   package enum Value: Sendable, Equatable {
     case text(String)
     case number(Int64)
+    /// A share, 0 to 1.
+    case ratio(Double)
+    case list([String])
   }
 
   package var kind: Kind
@@ -34,6 +43,16 @@ package struct DeliveryEvent: Sendable, Equatable {
 
   package mutating func set(_ name: String, _ number: Int64) { fields.append((name, .number(number))) }
 
+  /// Kept within 0 and 1, which the receiver's guard wants.
+  package mutating func set(_ name: String, ratio: Double) {
+    fields.append((name, .ratio(ratio.isFinite ? min(max(ratio, 0), 1) : 0)))
+  }
+
+  /// Empty lists are left out.
+  package mutating func set(_ name: String, _ list: [String]) {
+    if !list.isEmpty { fields.append((name, .list(list))) }
+  }
+
   package subscript(_ name: String) -> Value? { fields.first { $0.name == name }?.value }
 
   package var json: String {
@@ -44,6 +63,8 @@ package struct DeliveryEvent: Sendable, Equatable {
       switch field.value {
       case .text(let value): text += JSONText.quoted(value)
       case .number(let value): text += String(value)
+      case .ratio(let value): text += String(value)
+      case .list(let values): text += "[" + values.map(JSONText.quoted).joined(separator: ",") + "]"
       }
     }
     return text + "}"

@@ -58,8 +58,3 @@ package enum PriorityBand: Int, Sendable, CaseIterable {
   /// hours longer than the warmest of its age (DESIGN section 4.3).
   package func score(acceptedAt: Milliseconds) -> Milliseconds { acceptedAt + Milliseconds(rawValue - 1) * 3_600_000 }
 }
-
-/// Operator behind many domains, found by MX suffix. The five names of upstream's profiles (contract section 4).
-package enum MailboxProvider: String, Sendable, CaseIterable, Codable {
-  case gmail, microsoft, yahoo, apple, other
-}

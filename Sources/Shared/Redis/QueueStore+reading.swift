@@ -128,11 +128,40 @@ extension QueueStore {
           outcomes.append(
             StoredOutcome(
               id: entry.id, number: number, serial: serial, outcome: bytes, record: entry.fields["m"]?.bytes ?? [],
-              deferrals: entry.fields["r"]?.int ?? 0, crashMarks: entry.fields["k"]?.int ?? 0))
+              deferrals: entry.fields["r"]?.int ?? 0, crashMarks: entry.fields["k"]?.int ?? 0,
+              group: entry.fields["g"]?.string.flatMap { Group($0) }))
         }
       }
     }
     return (outcomes, woken, lastWake)
+  }
+
+  /// What policies remember, text by field.
+  package func policyRows() async throws -> [String: String] {
+    let values = try await client.send(RedisCommand("HGETALL", keys.policy), timeLimit: .seconds(60)).array ?? []
+    var rows: [String: String] = [:]
+    for index in stride(from: 0, to: values.count - 1, by: 2) {
+      if let field = values[index].string, let text = values[index + 1].string { rows[field] = text }
+    }
+    return rows
+  }
+
+  /// Writes rows that no outcome taught: an operator's word, the turn of a day.
+  package func setPolicy(_ rows: [PolicyRow]) async throws {
+    let kept = rows.filter { $0.text != nil }
+    if !kept.isEmpty {
+      var command = RedisCommand("HSET", keys.policy)
+      for row in kept {
+        command.add(row.field)
+        command.add(row.text ?? "")
+      }
+      _ = try await client.send(command)
+    }
+    let gone = rows.filter { $0.text == nil }
+    guard !gone.isEmpty else { return }
+    var command = RedisCommand("HDEL", keys.policy)
+    for row in gone { command.add(row.field) }
+    _ = try await client.send(command)
   }
 
   /// Id of the newest wake row: where a fresh index starts to tail.

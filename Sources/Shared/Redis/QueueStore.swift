@@ -127,7 +127,8 @@ package struct QueueStore: Sendable {
   }
 
   /// Applies effects; answers the `done` id of each (nil where it wrote none or its outcome was gone already).
-  package func effects(host: String, trimDoneTo: String?, _ items: [EffectItem]) async throws -> (
+  /// - Parameter policy: what was learnt from these outcomes.
+  package func effects(host: String, trimDoneTo: String?, _ items: [EffectItem], policy: [PolicyRow] = []) async throws -> (
     doneIDs: [String?], heads: [QueueHead]
   ) {
     var command = RedisCommand.function("mta1_effects", prefix: keys.prefix, capacity: items.count * 600 + 128)
@@ -154,11 +155,19 @@ package struct QueueStore: Sendable {
       case .hold(let reason):
         command.add("hold")
         command.add(reason)
+      case .move(let group):
+        command.add("move")
+        command.add(group.description)
       }
       command.add(item.done)
       command.add(item.suppression?.scope ?? "")
       command.add(item.suppression?.address ?? "")
       command.add(item.suppression?.value ?? "")
+    }
+    command.add(policy.count)
+    for row in policy {
+      command.add(row.field)
+      command.add(row.text ?? "")
     }
     let reply = try Reply(await client.send(command))
     return (try reply.array(0).map { $0.string.flatMap { $0.isEmpty ? nil : $0 } }, try reply.heads(1))

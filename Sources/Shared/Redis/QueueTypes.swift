@@ -159,6 +159,8 @@ package struct StoredOutcome: Sendable {
   package var record: [UInt8]
   package var deferrals: Int
   package var crashMarks: Int
+  /// Nil when the row does not say.
+  package var group: Group?
 }
 
 /// What becomes of the message after its outcome.
@@ -171,6 +173,19 @@ package enum MessageFate: Sendable, Equatable {
   /// Back to its old place; no attempt counted.
   case queue(addingCrashMarks: Int)
   case hold(reason: String)
+  /// To another group: its set of IPs became smaller.
+  case move(Group)
+}
+
+/// One row of what policies remember; a nil text lets it go.
+package struct PolicyRow: Sendable, Equatable {
+  package var field: String
+  package var text: String?
+
+  package init(field: String, text: String?) {
+    self.field = field
+    self.text = text
+  }
 }
 
 package struct SuppressionRow: Sendable, Equatable {

@@ -11,6 +11,7 @@ local NAME = {
   message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
+  policy = ':policy',
 }
 
 local INLINE_LIMIT = 32768
@@ -93,12 +94,14 @@ local function read(p, num)
   }
 end
 
-local function uncount(p, counters)
+-- What was charged when a message was dispatched and did not go is given back, once.
+local function uncount(p, num, counters)
   if counters and counters ~= '' then
     for key in string.gmatch(counters, '[^\n]+') do
       local full = p .. NAME.counter .. key
       if redis.call('EXISTS', full) == 1 then redis.call('DECR', full) end
     end
+    redis.call('HDEL', message_key(p, num), 't')
   end
 end
 
@@ -128,10 +131,10 @@ end
 -- Closes a serial and appends its outcome, with what the reducer needs of the record, so that it reads nothing else.
 local function append_outcome(p, host, num, serial, outcome)
   local key = message_key(p, num)
-  local v = redis.call('HMGET', key, 'm', 'r', 'k')
+  local v = redis.call('HMGET', key, 'm', 'r', 'k', 'g')
   redis.call('HSET', key, 's', 's', 'n', serial, 'f', serial)
   redis.call('XADD', p .. NAME.outcomes .. host, '*', 'n', num, 'a', serial, 'o', outcome, 'm', v[1], 'r', v[2] or 0,
-    'k', v[3] or 0)
+    'k', v[3] or 0, 'g', v[4])
 end
 
 local function now_ms()
@@ -340,8 +343,9 @@ local function replay(keys, argv)
 end
 
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
--- op (final, keep, retry, queue, hold), argument (keep: until; retry: due; queue: crash marks to add; hold: reason),
--- done record ('' = none), suppression scope, address and row ('' = none).
+-- op (final, keep, retry, queue, hold, move), argument (keep: until; retry: due; queue: crash marks to add; hold: reason;
+-- move: another group), done record ('' = none), suppression scope, address and row ('' = none). Then the number of policy
+-- rows, and per row its field and text ('' = gone): what was learnt from these outcomes stands or falls with them.
 -- The outcome's removal is the fence: what was removed before does nothing. Answers done ids ('' where none), heads.
 local function effects(keys, argv)
   local p = keys[1]
@@ -366,21 +370,33 @@ local function effects(keys, argv)
           redis.call('HSET', key, 's', 'u')
           redis.call('ZADD', p .. NAME.expiry, argument, num)
         elseif op == 'retry' then
+          uncount(p, num, r.t)
           redis.call('HSET', key, 's', 'w')
           redis.call('HINCRBY', key, 'r', 1)
           redis.call('ZADD', p .. NAME.due, argument, num)
         elseif op == 'queue' then
-          uncount(p, r.t)
+          uncount(p, num, r.t)
           if argument ~= '0' then redis.call('HINCRBY', key, 'k', argument) end
           enqueue(p, touched, num, r.g, r.o, r.z)
+        elseif op == 'move' then
+          uncount(p, num, r.t)
+          redis.call('HSET', key, 'g', argument)
+          enqueue(p, touched, num, argument, r.o, r.z)
         elseif op == 'hold' then
-          uncount(p, r.t)
+          uncount(p, num, r.t)
           redis.call('HSET', key, 's', 'h')
           redis.call('HSET', p .. NAME.held, num, '0 ' .. argument)
         end
       end
     end
     ids[#ids + 1] = id
+  end
+  for index = at + 1, at + 2 * tonumber(argv[at]), 2 do
+    if argv[index + 1] == '' then
+      redis.call('HDEL', p .. NAME.policy, argv[index])
+    else
+      redis.call('HSET', p .. NAME.policy, argv[index], argv[index + 1])
+    end
   end
   if trim ~= '' then redis.call('XTRIM', done, 'MINID', trim) end
   return { ids, refresh(p, host, touched) }

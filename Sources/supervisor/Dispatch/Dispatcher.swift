@@ -29,11 +29,14 @@ actor Dispatcher {
   /// IPs whose worker is ready, and the run of Redis to which each IP's journal is told.
   private var readyIPs: Set<String> = []
   private var replayed: [String: String] = [:]
+  /// The run of Redis whose policy rows are known here.
+  private var policyRun: String?
   private var loadedRun: String?
   private var redisGate: Gate?
   /// Groups whose DNS answer is waited for, by time.
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
+  private var breakers = BreakerGates()
 
   init(
     store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
@@ -47,6 +50,7 @@ actor Dispatcher {
     self.limits = limits
     self.pauses = pauses
     allIPs = Set(config.sourceIPs.map(\.address))
+    probes = config.breaker.probes
     pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
     index = LaneIndex(pools: pools, providers: config.providers, storedPermits: [:])
     providers = config.providers
@@ -54,7 +58,9 @@ actor Dispatcher {
   }
 
   private let pools: [String: [String]]
-  private let providers: ProviderTable
+  private var providers: ProviderTable
+  /// Messages that a half-open breaker lets through.
+  private let probes: Int
 
   // MARK: the loop
 
@@ -80,7 +86,10 @@ actor Dispatcher {
 
   /// Organisation limits whose hour is over, groups whose DNS may be asked again.
   private func openWhatIsDue(_ now: Milliseconds) {
-    for organisation in index.dueOrganisations(now: now) { index.open(organisation: organisation) }
+    for organisation in index.dueOrganisations(now: now) { index.openDue(organisation: organisation, now: now) }
+    for domain in index.dueDomains(now: now) { index.setDomainGate(domain, nil) }
+    for lane in index.dueLanes(now: now) { index.setLaneGate(lane, nil) }
+    for key in breakers.due(now: now) { showBreaker(key, now) }
     for (group, at) in retries where at <= now {
       retries[group] = nil
       resolve(group)
@@ -111,7 +120,7 @@ actor Dispatcher {
       shutRedis(now)
       return false
     }
-    guard allIPs.allSatisfy({ replayed[$0] == run }) else {
+    guard policyRun == run, allIPs.allSatisfy({ replayed[$0] == run }) else {
       shutRedis(now)
       return false
     }
@@ -143,6 +152,7 @@ actor Dispatcher {
   private func dispatch(_ planned: [PlannedPick], _ now: Milliseconds) async {
     var picks: [Pick] = []
     var bound: [PlannedPick] = []
+    var counters: [[DispatchCounter]] = []
     let limits = await limits.limits(of: Array(Set(planned.map(\.part.organisation))))
     for pick in planned {
       guard let known = await destinations.cached(pick.part.group.domain) else {
@@ -152,11 +162,12 @@ actor Dispatcher {
         continue
       }
       bound.append(pick)
+      let charged = charges(of: pick, known.provider, limits[pick.part.organisation], now)
+      counters.append(charged)
       picks.append(
         Pick(
           part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description, route: known.encoded,
-          firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt,
-          counters: limits[pick.part.organisation].map { OrganisationLimits.counters(pick.part.organisation, $0, now) } ?? []))
+          firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt, counters: charged.map(\.counter)))
     }
     guard !picks.isEmpty else { return }
     FailPoint.supervisorBeforeDispatch.pass()
@@ -166,7 +177,9 @@ actor Dispatcher {
       let (answers, heads) = try await store.dispatch(
         host: host, now: now, suppressedOutcome: Self.outcome(.suppressed, now), picks: picks)
       FailPoint.supervisorAfterDispatch.pass()
-      for (pick, answer) in zip(bound, answers) { learn(pick, answer, now) }
+      for (index, answer) in answers.enumerated() where bound.indices.contains(index) {
+        learn(bound[index], answer, counters[index], now)
+      }
       note(heads)
     } catch {
       log.warning("dispatch failed", metadata: [LogKey.error: "\(error)"])
@@ -177,7 +190,23 @@ actor Dispatcher {
     }
   }
 
-  private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ now: Milliseconds) {
+  /// What hosts share and this pick spends.
+  private func charges(
+    of pick: PlannedPick, _ provider: MailboxProvider, _ limits: OrganisationLimits.Limits?, _ now: Milliseconds
+  ) -> [DispatchCounter] {
+    let organisation = pick.part.organisation
+    var list = limits.map { OrganisationLimits.counters(organisation, $0, now) } ?? []
+    for key in [PolicyBook.BreakerKey(organisation: organisation, provider: nil), .init(organisation: organisation, provider: provider)] {
+      guard let generation = breakers.probing(key, now: now) else { continue }
+      list.append(
+        DispatchCounter(
+          counter: SharedCounter(key: "bp:\(generation):\(key)", limit: probes, secondsToLive: 86_400),
+          stop: .probes(key)))
+    }
+    return list
+  }
+
+  private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ counters: [DispatchCounter], _ now: Milliseconds) {
     for number in answer.numbers {
       out[number] = pick.lane
       if let wasBegun = settledEarly?[number] { settled(number, wasBegun: wasBegun) }
@@ -186,12 +215,69 @@ actor Dispatcher {
     index.giveBack(pick.count - answer.numbers.count, to: pick.lane)
     // A pick that was refused whole touched nothing, so no head comes back for its part.
     if answer.numbers.isEmpty { index.unpick(pick.part) }
-    guard let stopped = answer.stoppedBy else { return }
-    let window: Milliseconds = stopped == 0 ? 3_600_000 : 86_400_000
-    index.shut(
-      organisation: pick.part.organisation,
-      Gate(
-        scope: .organisation, key: pick.part.organisation, reason: .orgLimit, since: now, until: (now / window + 1) * window))
+    guard let stopped = answer.stoppedBy, counters.indices.contains(stopped) else { return }
+    let organisation = pick.part.organisation
+    switch counters[stopped].stop {
+    case .organisationLimit(let until):
+      index.shut(
+        organisation: organisation, Gate(scope: .organisation, key: organisation, reason: .orgLimit, since: now, until: until))
+    case .probes(let key):
+      // All probes are out: looked at again when their outcomes have moved the breaker, or some were given back.
+      index.shut(
+        organisation: organisation, at: key.provider,
+        Gate(scope: .organisation, key: key.gateKey, reason: .breaker, since: breakers.since(key), until: now + 30_000))
+    }
+  }
+
+  // MARK: what policies say
+
+  /// All that a run of Redis holds was applied: nothing goes out before, or a block would be forgotten for a moment.
+  func policyLoaded(run: String) {
+    policyRun = run
+    signal.fire()
+  }
+
+  /// What outcomes taught: rates, domains' health, breakers.
+  func apply(_ changes: PolicyBook.Changes) {
+    let now = SystemClock.now()
+    for (lane, rate) in changes.rates { index.setRate(lane, rate) }
+    for (domain, health) in changes.domains {
+      let gate = health.shut(now: now).map { what, since, until in
+        Gate(
+          scope: .domain, key: domain, reason: what == .connection ? .connectionBackoff : .smtpResponse, since: since, until: until)
+      }
+      if gate != nil || index.mirror.domainGates[domain] != nil { index.setDomainGate(domain, gate) }
+    }
+    for (key, breaker) in changes.breakers where breakers.note(key, breaker) { showBreaker(key, now) }
+    for (key, away) in changes.pauses {
+      index.shut(
+        organisation: key.organisation, at: key.provider,
+        Gate(scope: .organisation, key: key.gateKey, reason: .smtpResponse, since: away.since, until: away.until))
+    }
+    if !changes.isEmpty { signal.fire() }
+  }
+
+  private func showBreaker(_ key: PolicyBook.BreakerKey, _ now: Milliseconds) {
+    if let until = breakers.openUntil(key, now: now) {
+      index.shut(
+        organisation: key.organisation, at: key.provider,
+        Gate(scope: .organisation, key: key.gateKey, reason: .breaker, since: breakers.since(key), until: until))
+    } else {
+      index.open(organisation: key.organisation, at: key.provider, .breaker)
+    }
+  }
+
+  func setProviders(_ providers: ProviderTable) {
+    self.providers = providers
+    index.setProviders(providers)
+    signal.fire()
+  }
+
+  /// For the reducer: IPs that could send now, and the lanes of messages that are out.
+  func whereabouts(_ numbers: [MessageNumber]) -> (open: Set<String>, lanes: [MessageNumber: String]) {
+    var lanes: [MessageNumber: String] = [:]
+    for number in numbers { lanes[number] = out[number]?.key }
+    return (index.openIPs, lanes)
   }
 
   // MARK: what others tell
@@ -232,7 +318,7 @@ actor Dispatcher {
 
   /// Its limits are others now: what was stopped by the old ones may try again.
   func limitsChanged(_ organisation: String) {
-    index.open(organisation: organisation)
+    index.open(organisation: organisation, .orgLimit)
     signal.fire()
   }
 

@@ -10,6 +10,13 @@ struct LaneID: Hashable, Sendable, CustomStringConvertible {
   var description: String { "\(ip)/\(key)" }
 }
 
+extension LaneID {
+  init?(_ text: String) {
+    guard let slash = text.firstIndex(of: "/") else { return nil }
+    self.init(ip: String(text[..<slash]), key: String(text[text.index(after: slash)...]))
+  }
+}
+
 /// What a lane lives by: its throttle, its window, and the ring of organisations with open groups in it.
 struct Lane {
   struct Turn: Comparable {
@@ -22,10 +29,13 @@ struct Lane {
 
   let provider: MailboxProvider
   var throttle: LaneThrottle
-  let window: Int
+  var window: Int
   /// Entries out at the worker.
   var out = 0
   var fullSince: Milliseconds = 0
+  /// The provider wants nothing from this IP before; 0 = it does.
+  var blockedUntil: Milliseconds = 0
+  var blockedSince: Milliseconds = 0
   var throttledSince: Milliseconds = 0
   /// Queued to be looked at, or waiting for its timer.
   var isReady = false
@@ -39,6 +49,15 @@ struct Lane {
     self.provider = provider
     throttle = LaneThrottle(ratePerMinute: profile.defaultRate, nextPermitAt: nextPermitAt)
     window = profile.window
+  }
+
+  /// When a permit may be asked for.
+  var opensAt: Milliseconds { max(throttle.opensAt, blockedUntil) }
+
+  mutating func adopt(_ rate: AdaptiveRate) {
+    throttle.setRate(rate.ratePerMinute)
+    blockedUntil = rate.blockedUntil
+    blockedSince = rate.blockedSince
   }
 
   var hasTurns: Bool { !ring.isEmpty }

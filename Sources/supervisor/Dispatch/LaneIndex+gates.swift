@@ -13,6 +13,10 @@ extension LaneIndex {
     if lane.out >= lane.window {
       return Gate(scope: .lane, key: id.description, reason: .connections, since: lane.fullSince, until: nil)
     }
+    if let gate = laneGates[id] { return gate }
+    if lane.blockedUntil > now {
+      return Gate(scope: .lane, key: id.description, reason: .throttle, since: lane.blockedSince, until: lane.blockedUntil)
+    }
     if lane.throttle.opensAt > now {
       return Gate(
         scope: .lane, key: id.description, reason: .throttle, since: lane.throttledSince, until: lane.throttle.nextPermitAt)
@@ -20,9 +24,16 @@ extension LaneIndex {
     return nil
   }
 
-  func gate(ofOrganisation organisation: String, now: Milliseconds) -> Gate? {
-    pausedOrganisations[organisation]
-      ?? organisationGates[organisation].flatMap { gate in gate.until.map { $0 <= now } ?? false ? nil : gate }
+  func gate(ofOrganisation organisation: String, at provider: MailboxProvider?, now: Milliseconds) -> Gate? {
+    gates(ofOrganisation: organisation, at: provider, now: now).first
+  }
+
+  /// All of them: one may open before another.
+  func gates(ofOrganisation organisation: String, at provider: MailboxProvider?, now: Milliseconds) -> [Gate] {
+    let timed = (organisationGates[organisation] ?? []).filter { row in
+      (row.provider == nil || row.provider == provider) && !(row.gate.until.map { $0 <= now } ?? false)
+    }
+    return (pausedOrganisations[organisation].map { [$0] } ?? []) + timed.map(\.gate)
   }
 
   func gate(of group: Group) -> Gate? {
@@ -47,10 +58,11 @@ extension LaneIndex {
       let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) }
       if shut.count == open.count { found += shut }
     }
-    if let gate = mirror.pause(of: part.group) { found.append(gate) }
+    found += mirror.shut(part.group)
     if let gate = gate(of: part.group) { found.append(gate) }
-    if let gate = gate(ofOrganisation: part.organisation, now: now) { found.append(gate) }
-    return found
+    var provider: MailboxProvider?
+    if case .open(_, let known)? = destination(of: part.group) { provider = known }
+    return found + gates(ofOrganisation: part.organisation, at: provider, now: now)
   }
 
   /// Lanes that have mail or entries out, busiest first. Walks the lanes: for an operator.

@@ -23,7 +23,17 @@ struct LaneIndex {
     static func < (a: Self, b: Self) -> Bool { a.at < b.at }
   }
 
-  private let providers: ProviderTable
+  struct OrganisationGate: Equatable {
+    /// Nil = everywhere.
+    var provider: MailboxProvider?
+    var gate: Gate
+  }
+
+  private var providers: ProviderTable
+  /// What was learnt of lanes, those that are not there yet included.
+  private var rates: [LaneID: AdaptiveRate] = [:]
+  /// A lane's own gates beside throttle and window: a warming cap of its provider.
+  private(set) var laneGates: [LaneID: Gate] = [:]
   private var storedPermits: [String: Milliseconds]
 
   private(set) var mirror: QueueMirror
@@ -36,7 +46,8 @@ struct LaneIndex {
   private(set) var allowances: [String: IPAllowance] = [:]
   /// Lanes that came up while their IP was shut.
   private var parked: [String: [LaneID]] = [:]
-  private(set) var organisationGates: [String: Gate] = [:]
+  /// What shuts an organisation, everywhere or at one provider.
+  private(set) var organisationGates: [String: [OrganisationGate]] = [:]
   private(set) var pausedOrganisations: [String: Gate] = [:]
   /// Lanes in which a gated organisation had its turn.
   private var gatedTurns: [String: Set<LaneID>] = [:]
@@ -106,15 +117,44 @@ struct LaneIndex {
   }
 
   private mutating func makeLane(_ id: LaneID, _ provider: MailboxProvider) -> Lane {
-    Lane(
+    var lane = Lane(
       provider: provider, profile: providers[provider],
       nextPermitAt: storedPermits.removeValue(forKey: id.description) ?? 0)
+    if let rate = rates[id] { lane.adopt(rate) }
+    return lane
   }
+
+  /// What was learnt of a lane: in force from its next permit on.
+  mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate) {
+    rates[id] = rate
+    guard let before = lanes[id] else { return }
+    lanes[id]?.adopt(rate)
+    // It may open earlier than its timer says.
+    if before.timerAt != nil, lanes[id]?.opensAt ?? 0 < before.opensAt { wake(id) }
+  }
+
+  /// Other profiles: windows and first rates of lanes to come; what was learnt stays.
+  mutating func setProviders(_ providers: ProviderTable) {
+    self.providers = providers
+    for (id, lane) in lanes {
+      lanes[id]?.window = providers[lane.provider].window
+      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate) }
+      if lane.hasTurns { wake(id) }
+    }
+  }
+
+  mutating func setLaneGate(_ id: LaneID, _ gate: Gate?) {
+    laneGates[id] = gate
+    if gate == nil { wake(id) }
+  }
+
+  /// Lanes whose own gate is over.
+  func dueLanes(now: Milliseconds) -> [LaneID] { laneGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key) }
 
   /// Lanes at rest are forgotten once there are many, at most as often as the number doubles.
   private mutating func pruneLanes(now: Milliseconds) {
     guard lanes.count > pruneAt else { return }
-    lanes = lanes.filter { $0.value.out > 0 || $0.value.hasTurns || $0.value.isReady || $0.value.throttle.opensAt > now }
+    lanes = lanes.filter { $0.value.out > 0 || $0.value.hasTurns || $0.value.isReady || $0.value.opensAt > now }
     pruneAt = max(100_000, lanes.count * 2)
   }
 
@@ -159,11 +199,35 @@ struct LaneIndex {
 
   private mutating func unpark(_ ip: String) { for id in parked.removeValue(forKey: ip) ?? [] { wake(id) } }
 
-  mutating func shut(organisation: String, _ gate: Gate) { organisationGates[organisation] = gate }
+  /// - Parameter provider: nil = everywhere. Takes the place of a gate of the same reason there.
+  mutating func shut(organisation: String, at provider: MailboxProvider? = nil, _ gate: Gate) {
+    organisationGates[organisation, default: []].removeAll { $0.provider == provider && $0.gate.reason == gate.reason }
+    organisationGates[organisation, default: []].append(OrganisationGate(provider: provider, gate: gate))
+  }
 
-  mutating func open(organisation: String) {
-    organisationGates[organisation] = nil
+  mutating func open(organisation: String, at provider: MailboxProvider? = nil, _ reason: Gate.Reason) {
+    open(organisation) { $0.provider == provider && $0.gate.reason == reason }
+  }
+
+  /// Opens what is over by its time.
+  mutating func openDue(organisation: String, now: Milliseconds) {
+    open(organisation) { $0.gate.until.map { $0 <= now } ?? false }
+  }
+
+  private mutating func open(_ organisation: String, where isOver: (OrganisationGate) -> Bool) {
+    guard var gates = organisationGates[organisation] else { return }
+    gates.removeAll(where: isOver)
+    organisationGates[organisation] = gates.isEmpty ? nil : gates
     reenter(organisation)
+  }
+
+  /// A recipient domain's health; nil opens it.
+  mutating func setDomainGate(_ domain: String, _ gate: Gate?) {
+    for part in mirror.setDomainGate(domain, gate) { shelve(part) }
+  }
+
+  func dueDomains(now: Milliseconds) -> [String] {
+    mirror.domainGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key)
   }
 
   /// What an operator paused, all of it.
@@ -180,7 +244,7 @@ struct LaneIndex {
 
   /// Organisation gates whose time is over.
   func dueOrganisations(now: Milliseconds) -> [String] {
-    organisationGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key)
+    organisationGates.filter { $0.value.contains { $0.gate.until.map { $0 <= now } ?? false } }.map(\.key)
   }
 
   // MARK: picking
@@ -235,7 +299,7 @@ struct LaneIndex {
   private mutating func nextTurn(_ id: LaneID, now: Milliseconds) -> String? {
     while let organisation = lanes[id]?.nextTurn() {
       ownVisits += 1
-      guard gate(ofOrganisation: organisation, now: now) != nil else { return organisation }
+      guard gate(ofOrganisation: organisation, at: lanes[id]?.provider, now: now) != nil else { return organisation }
       gatedTurns[organisation, default: []].insert(id)
     }
     return nil
@@ -279,7 +343,7 @@ struct LaneIndex {
         wait(for: gate, at: id)
         continue
       }
-      if gate(ofOrganisation: organisation, now: now) != nil {
+      if gate(ofOrganisation: organisation, at: lanes[id]?.provider, now: now) != nil {
         gatedTurns[organisation, default: []].insert(id)
       } else {
         let isOnly = allowances[ip]?.hasNoNomination ?? false
@@ -296,7 +360,7 @@ struct LaneIndex {
     case .ip: parked[id.ip, default: []].append(id)
     case .lane where gate.reason == .throttle:
       guard let lane = lanes[id], lane.timerAt == nil else { return }
-      let at = lane.throttle.opensAt
+      let at = lane.opensAt
       lanes[id]?.timerAt = at
       timers.push(Timer(at: at, lane: id))
     // Woken by the outcome that makes room.

@@ -57,6 +57,9 @@ struct QueueMirror {
   /// What an operator paused, by recipient domain and by pool.
   private(set) var pausedDomains: [String: Gate] = [:]
   private(set) var pausedPools: [String: Gate] = [:]
+  /// Recipient domains that do not answer well.
+  private(set) var domainGates: [String: Gate] = [:]
+  private var groupsOfDomain: [String: Set<Group>] = [:]
 
   private(set) var visits = 0
   private(set) var messageCount = 0
@@ -94,19 +97,27 @@ struct QueueMirror {
     guard head.count > 0 else {
       parts[part] = nil
       groups[part.group]?.organisations.remove(part.organisation)
-      if groups[part.group]?.organisations.isEmpty == true { groups[part.group] = nil }
+      if groups[part.group]?.organisations.isEmpty == true { forget(part.group) }
       return (false, false)
     }
     learn(part.group.set)
     parts[part] = Part(count: head.count, score: head.score, sequence: head.sequence)
     let isNew = groups[part.group] == nil
+    if isNew { groupsOfDomain[part.group.domain, default: []].insert(part.group) }
     groups[part.group, default: GroupState(destination: .resolving(since: now))].organisations.insert(part.organisation)
     return (isNew, before.map { $0.planned > 0 || head.score != $0.score } ?? true)
+  }
+
+  private mutating func forget(_ group: Group) {
+    groups[group] = nil
+    groupsOfDomain[group.domain]?.remove(group)
+    if groupsOfDomain[group.domain]?.isEmpty == true { groupsOfDomain[group.domain] = nil }
   }
 
   mutating func clear() {
     parts = [:]
     groups = [:]
+    groupsOfDomain = [:]
     shelves = [:]
     messageCount = 0
   }
@@ -120,12 +131,22 @@ struct QueueMirror {
     (groups[group]?.organisations ?? []).map { GroupPart(group: group, organisation: $0) }
   }
 
-  /// The operator's pause before a group; nil when none is.
+  /// What stands before a group beside its destination: an operator's pause, its domain's health.
   func pause(of group: Group) -> Gate? {
-    guard !pausedDomains.isEmpty || !pausedPools.isEmpty else { return nil }
-    if let gate = pausedDomains[group.domain] { return gate }
-    if case .pool(let name, _)? = IPSet(group.set) { return pausedPools[name] }
-    return nil
+    guard !pausedDomains.isEmpty || !pausedPools.isEmpty || !domainGates.isEmpty else { return nil }
+    return shut(group).first
+  }
+
+  func shut(_ group: Group) -> [Gate] {
+    var gates = [pausedDomains[group.domain], domainGates[group.domain]].compactMap { $0 }
+    if !pausedPools.isEmpty, case .pool(let name, _)? = IPSet(group.set), let gate = pausedPools[name] { gates.append(gate) }
+    return gates
+  }
+
+  /// - Returns: parts to be shelved again.
+  mutating func setDomainGate(_ domain: String, _ gate: Gate?) -> [GroupPart] {
+    domainGates[domain] = gate
+    return gate == nil ? (groupsOfDomain[domain] ?? []).flatMap(parts(of:)) : []
   }
 
   /// - Returns: parts that were paused and are not any more, to be shelved again. Walks all groups: for an operator's order.

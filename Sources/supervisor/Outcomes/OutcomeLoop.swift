@@ -13,6 +13,8 @@ actor OutcomeLoop {
   private let reading: QueueStore
   private let host: String
   private let reducer: OutcomeReducer
+  private let pools: [String: [String]]
+  private let book: PolicyBook
   private let dispatcher: Dispatcher
   private let done: DoneWriter
   private let due: DueLoop
@@ -23,13 +25,15 @@ actor OutcomeLoop {
   private(set) var lastTurn = SystemClock.monotonic()
 
   init(
-    store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, dispatcher: Dispatcher,
-    done: DoneWriter, due: DueLoop, metrics: DeliveryMetrics, log: Logger
+    store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, pools: [String: [String]], book: PolicyBook,
+    dispatcher: Dispatcher, done: DoneWriter, due: DueLoop, metrics: DeliveryMetrics, log: Logger
   ) {
     self.store = store
     self.reading = reading
     self.host = host
     self.reducer = reducer
+    self.pools = pools
+    self.book = book
     self.dispatcher = dispatcher
     self.done = done
     self.due = due
@@ -51,6 +55,8 @@ actor OutcomeLoop {
           wakeRun = current
           try await store.registerHost(host)
           try await done.recover(store: store, host: host)
+          try await loadPolicy()
+          await dispatcher.policyLoaded(run: current)
           recoveredRun = current
         }
         let (outcomes, woken, lastWake) = try await reading.readOutcomes(
@@ -71,26 +77,43 @@ actor OutcomeLoop {
     }
   }
 
+  /// What Redis holds is what was learnt: effects whose answer was lost are in it, or never happened.
+  private func loadPolicy() async throws {
+    let (changes, idle) = await book.load(try await store.policyRows(), now: SystemClock.now())
+    if !idle.isEmpty { try await store.setPolicy(idle) }
+    await dispatcher.apply(changes)
+  }
+
   private func apply(_ outcomes: [StoredOutcome]) async throws {
     let now = SystemClock.now()
+    let (open, lanes) = await dispatcher.whereabouts(outcomes.map(\.number))
     var items: [EffectItem] = []
     var records: [DoneRecord?] = []
     var settled: [(number: MessageNumber, wasBegun: Bool)] = []
     var reductions: [Reduction] = []
     for outcome in outcomes {
-      let reduction = reduce(outcome, now)
+      let reduction = reduce(outcome, now, open: open, lane: lanes[outcome.number])
       reductions.append(reduction)
       items.append(reduction.item)
       records.append(reduction.done)
       settled.append((outcome.number, reduction.result.map { $0.kind != .unbegun } ?? true))
     }
+    let learnt = await book.learn(reductions.map(\.lesson), now: now)
+    for opened in learnt.opened {
+      let event = BreakerEvent.opened(opened.organisation, opened.breaker, opened.bounceRate, opened.complaintRate, now: now)
+      reductions[opened.index].tell(event)
+      items[opened.index].done = reductions[opened.index].done?.encoded() ?? []
+      records[opened.index] = reductions[opened.index].done
+    }
     await done.waitForRoom()
     FailPoint.supervisorBeforeEffects.pass()
-    let (ids, heads) = try await store.effects(host: host, trimDoneTo: await done.takeTrim(), items)
+    let (ids, heads) = try await store.effects(
+      host: host, trimDoneTo: await done.takeTrim(), items, policy: learnt.rows)
     FailPoint.supervisorAfterEffects.pass()
     reduced += items.count
     for reduction in reductions { note(reduction) }
     await done.append(zip(ids, records).compactMap { id, record in id.flatMap { id in record.map { (id, $0) } } })
+    await dispatcher.apply(learnt.changes)
     await dispatcher.settled(settled)
     await dispatcher.note(heads)
     for item in items { if case .retry(let at) = item.fate { await due.expect(at) } }
@@ -103,6 +126,10 @@ actor OutcomeLoop {
     var record: MessageRecord?
     var result: AttemptResult?
     var bounceType: String?
+    var lesson: Lesson?
+
+    /// One more event, on the row of the outcome that brought it about.
+    mutating func tell(_ event: DoneRecord.Event) { done?.events.append(event) }
   }
 
   private func note(_ reduction: Reduction) {
@@ -110,7 +137,7 @@ actor OutcomeLoop {
     metrics.note(record, result, final: reduction.done?.final?.state, bounceType: reduction.bounceType)
   }
 
-  private func reduce(_ stored: StoredOutcome, _ now: Milliseconds) -> Reduction {
+  private func reduce(_ stored: StoredOutcome, _ now: Milliseconds, open: Set<String>, lane: String?) -> Reduction {
     guard let record = try? MessageRecord(decoding: stored.record),
       let result = try? AttemptResult(decoding: stored.outcome[...])
     else {
@@ -120,8 +147,12 @@ actor OutcomeLoop {
           outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
           suppression: nil))
     }
-    let input = ReducerInput(
-      record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks)
+    var input = ReducerInput(
+      record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks, group: stored.group)
+    input.laneKey = lane
+    if let set = stored.group.flatMap({ IPSet($0.set) }) {
+      input.otherIPs = set.addresses(pools: pools).filter { $0 != result.sourceIP && open.contains($0) }
+    }
     let effects = reducer.reduce(input, now: now, random: Double.random(in: 0...1))
     var done: DoneRecord?
     if !effects.events.isEmpty || effects.fate.final != nil {
@@ -143,12 +174,12 @@ actor OutcomeLoop {
       log.critical("message given up", metadata: [LogKey.message: "\(record.messageID)", LogKey.number: "\(stored.number)"])
     }
     let item = EffectItem(
-      outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored,
+      outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored(stored.group),
       done: done?.encoded() ?? [], suppression: effects.suppression.map { row(of: $0, now) })
     let bounced = effects.events.first { $0.kind == .bounced }
     var bounceType: String?
     if case .text(let type)? = bounced?["bounceType"] { bounceType = type }
-    return Reduction(item: item, done: done, record: record, result: result, bounceType: bounceType)
+    return Reduction(item: item, done: done, record: record, result: result, bounceType: bounceType, lesson: effects.lesson)
   }
 
   private func row(of suppression: OutcomeEffects.Suppression, _ now: Milliseconds) -> SuppressionRow {
@@ -162,17 +193,18 @@ extension OutcomeEffects.Fate {
   fileprivate var final: DoneRecord.Final? {
     switch self {
     case .final(let final), .keep(let final, _): final
-    case .retry, .giveBack, .hold: nil
+    case .retry, .giveBack, .hold, .move: nil
     }
   }
 
-  fileprivate var stored: MessageFate {
+  fileprivate func stored(_ group: Group?) -> MessageFate {
     switch self {
     case .final: .final
     case .keep(_, let until): .keep(until: until)
     case .retry(let at): .retry(at: at)
     case .giveBack(let marks): .queue(addingCrashMarks: marks)
     case .hold(let reason): .hold(reason: reason)
+    case .move(let set): group.map { .move(Group(set: set, domain: $0.domain)) } ?? .queue(addingCrashMarks: 0)
     }
   }
 }

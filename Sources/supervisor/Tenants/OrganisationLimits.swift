@@ -49,10 +49,14 @@ struct OrganisationLimits: Sendable {
   }
 
   /// The counters of one pick, hour first.
-  static func counters(_ organisation: String, _ limits: Limits, _ now: Milliseconds) -> [SharedCounter] {
+  static func counters(_ organisation: String, _ limits: Limits, _ now: Milliseconds) -> [DispatchCounter] {
     [
-      SharedCounter(key: hourKey(organisation, now), limit: limits.hourly, secondsToLive: 7200),
-      SharedCounter(key: dayKey(organisation, now), limit: limits.daily, secondsToLive: 172_800),
+      DispatchCounter(
+        counter: SharedCounter(key: hourKey(organisation, now), limit: limits.hourly, secondsToLive: 7200),
+        stop: .organisationLimit(until: (now / 3_600_000 + 1) * 3_600_000)),
+      DispatchCounter(
+        counter: SharedCounter(key: dayKey(organisation, now), limit: limits.daily, secondsToLive: 172_800),
+        stop: .organisationLimit(until: (now / 86_400_000 + 1) * 86_400_000)),
     ]
   }
 

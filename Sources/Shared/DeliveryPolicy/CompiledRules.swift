@@ -1,0 +1,84 @@
+internal import MailModel
+
+/// The rule table with its phrases indexed, so that a reply is read once whatever the number of rules.
+struct CompiledRules: Sendable {
+  /// `x.7.26`: nil = any number.
+  struct CodePattern: Sendable, Equatable {
+    var parts: [Int?]
+
+    /// nil when the text is no pattern.
+    init?(_ text: String) {
+      let words = text.split(separator: ".", omittingEmptySubsequences: false)
+      guard words.count == 3 else { return nil }
+      parts = []
+      for word in words {
+        guard word != "x" else {
+          parts.append(nil)
+          continue
+        }
+        guard let number = Int(word) else { return nil }
+        parts.append(number)
+      }
+    }
+
+    func matches(_ code: EnhancedStatusCode) -> Bool {
+      (parts[0] ?? code.subjectClass) == code.subjectClass && (parts[1] ?? code.subject) == code.subject
+        && (parts[2] ?? code.detail) == code.detail
+    }
+  }
+
+  struct Compiled: Sendable {
+    let rule: ReplyRule
+    /// (lowest, highest) codes.
+    let codes: [ClosedRange<Int>]
+    let enhanced: [CodePattern]
+    let any: [Int]
+    let all: [Int]
+    let none: [Int]
+  }
+
+  static let shared = CompiledRules(ReplyRules.table)
+
+  private(set) var rules: [Compiled] = []
+  private var index = PhraseIndex()
+  private var marks: [(provider: String, phrases: [Int])] = []
+
+  init(_ table: [ReplyRule]) {
+    for rule in table {
+      rules.append(
+        Compiled(
+          rule: rule, codes: rule.codes.compactMap(Self.range), enhanced: rule.enhanced.compactMap(CodePattern.init),
+          any: rule.any.map { index.add($0) }, all: rule.all.map { index.add($0) }, none: rule.none.map { index.add($0) }))
+    }
+    for mark in ReplyRules.marks { marks.append((mark.provider, mark.phrases.map { index.add($0) })) }
+  }
+
+  /// `4` → 400…499, `55` → 550…559, `421` → itself.
+  static func range(_ prefix: String) -> ClosedRange<Int>? {
+    guard let number = Int(prefix), number > 0 else { return nil }
+    switch prefix.utf8.count {
+    case 1: return number * 100...number * 100 + 99
+    case 2: return number * 10...number * 10 + 9
+    case 3: return number...number
+    default: return nil
+    }
+  }
+
+  /// The first rule that holds; the table ends with one that always does.
+  func first(_ text: ReplyText, provider name: String?) -> ReplyRule? {
+    let hits = index.hits(in: text.words)
+    let known = name.map { ReplyRules.aliases[$0] ?? $0 }
+    let provider = known == nil || known == "other" ? marks.first { $0.phrases.contains { hits[$0] } }?.provider : known
+    return rules.first { Self.holds($0, text, hits, provider) }?.rule
+  }
+
+  private static func holds(_ rule: Compiled, _ text: ReplyText, _ hits: PhraseIndex.Hits, _ provider: String?) -> Bool {
+    if let wanted = rule.rule.provider, wanted != provider { return false }
+    if !rule.codes.isEmpty, !rule.codes.contains(where: { $0.contains(text.code) }) { return false }
+    if !rule.enhanced.isEmpty {
+      guard let code = text.enhanced.first, rule.enhanced.contains(where: { $0.matches(code) }) else { return false }
+    }
+    if !rule.any.isEmpty, !rule.any.contains(where: { hits[$0] }) { return false }
+    return rule.all.allSatisfy { hits[$0] } && !rule.none.contains { hits[$0] }
+  }
+}

@@ -1,0 +1,87 @@
+package import MailModel
+
+/// Reply → verdict: the first rule of ``ReplyRules/table`` that holds, and the reaction that follows from its class.
+package struct ReplyClassification {
+  /// - Parameter providerName: `google`, `microsoft`, `orange` …, also ``MailboxProvider`` raw values; nil or `other` when the
+  ///   MX does not tell, then marks in the text do.
+  package static func verdict(_ reply: SMTPReply, providerName: String?) -> ReplyVerdict {
+    verdict(ReplyText(code: reply.code, lines: reply.lines), providerName: providerName)
+  }
+
+  /// The same for a reply as people and logs write it: `550-5.1.1 …`, one line or many.
+  package static func verdict(text: String, providerName: String?) -> ReplyVerdict {
+    verdict(ReplyText(text), providerName: providerName)
+  }
+
+  private static func verdict(_ text: ReplyText, providerName: String?) -> ReplyVerdict {
+    let rule = CompiledRules.shared.first(text, provider: providerName)
+    let replyClass = rule?.replyClass ?? .unknown
+    let isPermanent = text.code / 100 == 5
+    let fault = blame(replyClass, isPermanent: isPermanent)
+    let scope = rule?.scope ?? fault.scope
+    var reaction = rule?.reaction ?? fault.reaction
+    if !isPermanent, reaction == .suppress || reaction == .drop || reaction == .otherIP {
+      reaction = reaction == .otherIP ? .pauseLane : .retry
+    }
+    var verdict = ReplyVerdict(
+      replyClass: replyClass, isPermanent: isPermanent, scope: scope, reaction: reaction, rule: rule?.name ?? "none")
+    switch reaction {
+    case .slow: verdict.pause = rule?.pause ?? 30 * ReplyRules.minute
+    case .pauseLane, .otherIP: verdict.pause = rule?.pause ?? ReplyRules.hour
+    case .pauseIP, .pauseOrganisation: verdict.pause = rule?.pause ?? ReplyRules.hour
+    case .suppress, .drop, .retry, .retryLong, .retryWithTLS: break
+    }
+    verdict.statedWait = statedWait(text.words)
+    return verdict
+  }
+
+  /// What follows from a class when its rule says nothing else.
+  private static func blame(_ replyClass: ReplyClass, isPermanent: Bool) -> (scope: ReplyScope, reaction: ReplyReaction) {
+    switch replyClass {
+    case .invalidRecipient, .inactiveMailbox, .suspended: (.recipient, .suppress)
+    case .mailboxFull: (.recipient, .retryLong)
+    case .domainNotFound, .noMX: (.domain, .drop)
+    case .policy, .spamContent, .messageTooLarge, .protocol: (.message, .drop)
+    case .ipReputation: (.lane, .otherIP)
+    case .rateLimited: (.lane, .slow)
+    case .greylisted: (.none, .retry)
+    case .authFailure: (.organisation, .drop)
+    case .tls: (.lane, .retryWithTLS)
+    case .routingLoop: (.domain, .drop)
+    case .network, .unknown: (.none, .drop)
+    }
+  }
+
+  /// `300 seconds`, `5 minutes`, `1 hour`, `00:05:00`: the wait a reply asks for, kept within 30 s and 1 h.
+  static func statedWait(_ words: [UInt8]) -> Milliseconds? {
+    var number: Int64?
+    for word in words.split(separator: 0x20) {
+      if let count = number, let unit = unit(word) { return min(max(count * unit, 30_000), ReplyRules.hour) }
+      number = nil
+      guard let split = word.firstIndex(where: { !(0x30...0x39).contains($0) }) else {
+        number = value(word)
+        continue
+      }
+      // "300s", "5min"
+      if split > word.startIndex, let count = value(word[..<split]), let unit = unit(word[split...]) {
+        return min(max(count * unit, 30_000), ReplyRules.hour)
+      }
+    }
+    return nil
+  }
+
+  private static func value(_ digits: ArraySlice<UInt8>) -> Int64? {
+    guard (1...6).contains(digits.count) else { return nil }
+    let value = digits.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
+    return value > 0 ? value : nil
+  }
+
+  private static func unit(_ word: ArraySlice<UInt8>) -> Milliseconds? {
+    switch String(decoding: word, as: UTF8.self) {
+    case "s", "sec", "secs", "second", "seconds", "sekunden", "secondes", "segundos", "secondi": 1000
+    case "m", "min", "mins", "minute", "minutes", "minuten", "minutos", "minuti": ReplyRules.minute
+    case "h", "hr", "hrs", "hour", "hours", "stunde", "stunden", "heure", "heures", "hora", "horas", "ora", "ore": ReplyRules.hour
+    default: nil
+    }
+  }
+}

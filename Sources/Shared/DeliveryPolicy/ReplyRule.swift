@@ -1,0 +1,47 @@
+package import MailModel
+
+/// One line of the rule table: data. All conditions that are given must hold; the first rule that holds decides.
+///
+/// Phrases are lower-case ASCII words with single spaces, matched on whole words; `word*` also matches longer words, and a
+/// ` * ` of its own stands for up to ``gap`` bytes of other words (`mailbox * full`).
+package struct ReplyRule: Sendable {
+  /// How far the parts of a phrase around ` * ` may stand apart.
+  static let gap = 48
+
+  package let name: String
+  /// Only for replies of this provider, known by its MX or by marks in the text.
+  package let provider: String?
+  /// Prefixes of the reply's code: `4`, `55`, `421`. Empty = any.
+  package let codes: [String]
+  /// `x.7.26`, `5.7.x`; x = any number. Empty = any.
+  package let enhanced: [String]
+  /// One of them must be there. Empty = no condition.
+  package let any: [String]
+  /// Each of them must be there.
+  package let all: [String]
+  /// None of them may be there.
+  package let none: [String]
+  package let replyClass: ReplyClass
+  /// Instead of what follows from the class (``ReplyClassification``).
+  package let scope: ReplyScope?
+  package let reaction: ReplyReaction?
+  package let pause: Milliseconds?
+
+  init(
+    _ name: String, _ replyClass: ReplyClass, provider: String? = nil, codes: [String] = [], enhanced: [String] = [],
+    any: [String] = [], all: [String] = [], none: [String] = [], scope: ReplyScope? = nil, reaction: ReplyReaction? = nil,
+    pause: Milliseconds? = nil
+  ) {
+    self.name = name
+    self.provider = provider
+    self.codes = codes
+    self.enhanced = enhanced
+    self.any = any
+    self.all = all
+    self.none = none
+    self.replyClass = replyClass
+    self.scope = scope
+    self.reaction = reaction
+    self.pause = pause
+  }
+}

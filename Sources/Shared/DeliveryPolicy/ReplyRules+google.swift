@@ -1,0 +1,43 @@
+extension ReplyRules {
+  /// Gmail and Google Workspace: enhanced codes first (Google's "SMTP errors and codes" and its sender guidelines).
+  static let google: [ReplyRule] = [
+    ReplyRule(
+      "google-rate-of-domain", .rateLimited, provider: "google", enhanced: ["x.7.28"],
+      any: ["spf domain", "dkim domain", "your domain", "sending domain", "url domain", "urls"], scope: .organisation,
+      reaction: .pauseOrganisation, pause: 30 * minute),
+    ReplyRule("google-rate-blocked", .rateLimited, provider: "google", codes: ["5"], enhanced: ["x.7.28"], reaction: .pauseLane, pause: hour),
+    ReplyRule("google-rate", .rateLimited, provider: "google", enhanced: ["x.7.28"], reaction: .slow, pause: 30 * minute),
+    ReplyRule(
+      "google-pointer-record", .ipReputation, provider: "google", enhanced: ["x.7.23", "x.7.25"], scope: .ip, reaction: .pauseIP,
+      pause: hour),
+    ReplyRule("google-tls", .tls, provider: "google", enhanced: ["x.7.29"]),
+    ReplyRule(
+      "google-authentication", .authFailure, provider: "google",
+      enhanced: ["x.7.24", "x.7.26", "x.7.27", "x.7.30", "x.7.31", "x.7.32", "x.7.40"], scope: .organisation,
+      reaction: .pauseOrganisation, pause: 30 * minute),
+    ReplyRule(
+      "google-recipient-rate", .rateLimited, provider: "google", enhanced: ["x.2.1"], any: ["too quickly", "at a rate", "rate that"],
+      scope: .recipient, reaction: .retry),
+    ReplyRule(
+      "google-quota-of-sender", .rateLimited, provider: "google", enhanced: ["x.4.5"], none: ["server busy"], scope: .organisation,
+      reaction: .pauseOrganisation, pause: hour),
+    ReplyRule(
+      "google-low-reputation-domain", .ipReputation, provider: "google", any: ["reputation of the sending domain", "reputation of * domain"],
+      scope: .organisation, reaction: .pauseOrganisation, pause: hour),
+    ReplyRule(
+      "google-low-reputation", .ipReputation, provider: "google", any: ["low reputation"],
+      reaction: .pauseLane, pause: hour),
+    ReplyRule(
+      "google-closing", .rateLimited, provider: "google", codes: ["421"], any: ["try again later closing"], reaction: .slow,
+      pause: 30 * minute),
+    ReplyRule("google-unusual-rate", .rateLimited, provider: "google", any: ["unusual rate"], reaction: .pauseLane, pause: hour),
+    // Before the spam wording that Gmail adds to every refusal.
+    ReplyRule(
+      "google-format", .protocol, provider: "google",
+      any: ["message header", "from header", "message id header", "rfc 5322", "multiple addresses", "encoded word", "malformed", "duplicate header*", "multiple headers"],
+      none: ["unauthenticated", "unsolicited", "likely"]),
+    ReplyRule("google-policy-size", .network, provider: "google", any: ["policy size per transaction"], scope: .message, reaction: .retry),
+    ReplyRule("google-relay-service", .policy, provider: "google", any: ["credentials for relay"]),
+    ReplyRule("google-not-whitelisted", .ipReputation, provider: "google", any: ["ip not in whitelist"]),
+  ]
+}

@@ -1,0 +1,265 @@
+import DeliveryPolicy
+import MailModel
+import Redis
+
+/// What the host has learnt from outcomes: rates of lanes, health of domains, breakers of organisations. Fed by the reducer's
+/// lessons and written with their effects in one Function, so that a row is never ahead of or behind its outcomes. The
+/// dispatcher is told what changed and shuts gates by it.
+actor PolicyBook {
+  /// An organisation, or an organisation at one provider.
+  struct BreakerKey: Hashable, Sendable {
+    var organisation: String
+    var provider: MailboxProvider?
+  }
+
+  /// What the dispatcher needs to know of a batch.
+  struct Changes: Sendable {
+    var rates: [LaneID: AdaptiveRate] = [:]
+    var domains: [String: DomainHealth] = [:]
+    var breakers: [BreakerKey: CircuitBreaker] = [:]
+    /// An organisation at one provider that is to stay away until then.
+    var pauses: [BreakerKey: TimedGate] = [:]
+
+    var isEmpty: Bool { rates.isEmpty && domains.isEmpty && breakers.isEmpty && pauses.isEmpty }
+  }
+
+  struct TimedGate: Sendable, Equatable {
+    var since: Milliseconds
+    var until: Milliseconds
+  }
+
+  /// A batch of lessons, learnt.
+  struct Learnt: Sendable {
+    var rows: [PolicyRow]
+    var changes: Changes
+    /// Breakers of whole organisations that opened, with the place of the outcome that did it.
+    var opened: [(index: Int, organisation: String, breaker: CircuitBreaker, bounceRate: Double, complaintRate: Double)]
+  }
+
+  private var providers: ProviderTable
+  private let breakerPolicy: BreakerPolicy
+  private var rates: [LaneID: AdaptiveRate] = [:]
+  private var domains: [String: DomainHealth] = [:]
+  private var breakers: [BreakerKey: CircuitBreaker] = [:]
+  private var pauses: [BreakerKey: TimedGate] = [:]
+  /// Rates as they were last written: a row that only counts on is not written again within the hour.
+  private var written: [LaneID: (rate: AdaptiveRate, at: Milliseconds)] = [:]
+
+  init(providers: ProviderTable, breaker: BreakerPolicy) {
+    self.providers = providers
+    breakerPolicy = breaker
+  }
+
+  func setProviders(_ providers: ProviderTable) -> Changes {
+    self.providers = providers
+    for (lane, rate) in rates {
+      var rate = rate
+      rate.adopt(profile(of: lane))
+      rates[lane] = rate
+    }
+    var changes = Changes()
+    changes.rates = rates
+    return changes
+  }
+
+  private func profile(of lane: LaneID) -> ProviderProfile { providers[MailboxProvider(rawValue: lane.key) ?? .other] }
+
+  // MARK: stored rows
+
+  /// Everything that Redis holds, in place of what is known. Rows that say nothing any more are answered to be removed.
+  func load(_ rows: [String: String], now: Milliseconds) -> (changes: Changes, idle: [PolicyRow]) {
+    rates = [:]
+    domains = [:]
+    breakers = [:]
+    pauses = [:]
+    written = [:]
+    var idle: [PolicyRow] = []
+    for (field, text) in rows where !take(field, text, now) { idle.append(PolicyRow(field: field, text: nil)) }
+    var changes = Changes()
+    changes.rates = rates
+    changes.domains = domains
+    changes.breakers = breakers
+    changes.pauses = pauses
+    return (changes, idle)
+  }
+
+  /// - Returns: false for a row that is worth nothing.
+  private func take(_ field: String, _ text: String, _ now: Milliseconds) -> Bool {
+    guard let colon = field.firstIndex(of: ":") else { return false }
+    let name = String(field[field.index(after: colon)...])
+    switch field[..<colon] {
+    case "rate":
+      guard let lane = LaneID(name), let rate = AdaptiveRate(text: text), !rate.isIdle(now: now) else { return false }
+      rates[lane] = rate
+      written[lane] = (rate, now)
+    case "domain":
+      guard let health = DomainHealth(text: text), !health.isIdle(now: now) else { return false }
+      domains[name] = health
+    case "breaker":
+      guard let key = BreakerKey(name), let breaker = CircuitBreaker(text: text), !breaker.isIdle(now: now) else { return false }
+      breakers[key] = breaker
+    case "away":
+      guard let key = BreakerKey(name), let gate = TimedGate(text: text), gate.until > now else { return false }
+      pauses[key] = gate
+    default:
+      // Another policy's row.
+      return true
+    }
+    return true
+  }
+
+  // MARK: learning
+
+  func learn(_ lessons: [Lesson?], now: Milliseconds) -> Learnt {
+    var changes = Changes()
+    var learnt = Learnt(rows: [], changes: changes, opened: [])
+    for (index, lesson) in lessons.enumerated() {
+      guard let lesson else { continue }
+      learnRate(lesson, now, &changes)
+      learnHealth(lesson, now, &changes)
+      for provider in [nil, lesson.provider] as [MailboxProvider?] {
+        let key = BreakerKey(organisation: lesson.organisation, provider: provider)
+        if case .opened(let bounces, let complaints)? = learnBreaker(key, lesson, now, &changes), provider == nil, let breaker = breakers[key] {
+          learnt.opened.append((index, lesson.organisation, breaker, bounces, complaints))
+        }
+      }
+    }
+    learnt.changes = changes
+    learnt.rows = rows(changes, now)
+    return learnt
+  }
+
+  private func learnRate(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
+    let lane = LaneID(ip: lesson.ip, key: lesson.laneKey)
+    let profile = profile(of: lane)
+    var rate = rates[lane] ?? AdaptiveRate(profile)
+    switch lesson.what {
+    case .delivered: rate.delivered(profile, now: now)
+    case .refused(let verdict):
+      guard verdict.countsAgainstThrottle else { return }
+      let stays = verdict.reaction == .pauseLane || verdict.reaction == .otherIP || verdict.reaction == .pauseIP
+      rate.throttled(profile, pause: stays ? verdict.pause : nil, now: now)
+    case .unreachable: return
+    }
+    rates[lane] = rate
+    changes.rates[lane] = rate
+  }
+
+  private func learnHealth(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
+    var health = domains[lesson.domain] ?? DomainHealth()
+    let wasShut = health.shut(now: now) != nil
+    switch lesson.what {
+    case .delivered: health.replied(2, speaksOfDomain: true, now: now)
+    case .refused(let verdict):
+      health.replied(verdict.isPermanent ? 5 : 4, speaksOfDomain: verdict.speaksOfDomain, now: now)
+      if verdict.reaction == .pauseOrganisation, let pause = verdict.pause {
+        let key = BreakerKey(organisation: lesson.organisation, provider: lesson.provider)
+        let gate = TimedGate(since: now, until: max(now + pause, pauses[key]?.until ?? 0))
+        pauses[key] = gate
+        changes.pauses[key] = gate
+      }
+    case .unreachable: health.connectionFailed(now: now)
+    }
+    domains[lesson.domain] = health
+    // A domain that only ever took mail is worth no row.
+    if health.hasTrouble || wasShut { changes.domains[lesson.domain] = health }
+  }
+
+  private func learnBreaker(_ key: BreakerKey, _ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes)
+    -> CircuitBreaker.Transition?
+  {
+    let outcome: CircuitBreaker.Outcome
+    switch lesson.what {
+    case .delivered: outcome = .delivered
+    case .refused(let verdict) where verdict.countsAsListBounce: outcome = .bounced
+    case .refused, .unreachable: return nil
+    }
+    return note(outcome, key, now, &changes)
+  }
+
+  private func note(_ outcome: CircuitBreaker.Outcome, _ key: BreakerKey, _ now: Milliseconds, _ changes: inout Changes)
+    -> CircuitBreaker.Transition?
+  {
+    var breaker = breakers[key] ?? CircuitBreaker()
+    let transition = breaker.note(outcome, policy: breakerPolicy, now: now)
+    breakers[key] = breaker
+    changes.breakers[key] = breaker
+    return transition
+  }
+
+  private func rows(_ changes: Changes, _ now: Milliseconds) -> [PolicyRow] {
+    var rows: [PolicyRow] = []
+    for (lane, rate) in changes.rates {
+      if let before = written[lane], now - before.at < 3_600_000, before.rate.ratePerMinute == rate.ratePerMinute,
+        before.rate.blockedUntil == rate.blockedUntil, rate.status(now: now) == .healthy
+      {
+        continue
+      }
+      written[lane] = (rate, now)
+      rows.append(PolicyRow(field: "rate:\(lane)", text: rate.text))
+    }
+    for (domain, health) in changes.domains { rows.append(PolicyRow(field: "domain:\(domain)", text: health.text)) }
+    for (key, breaker) in changes.breakers { rows.append(PolicyRow(field: "breaker:\(key)", text: breaker.text)) }
+    for (key, gate) in changes.pauses { rows.append(PolicyRow(field: "away:\(key)", text: gate.text)) }
+    return rows
+  }
+
+  // MARK: breakers, for people
+
+  struct BreakerRow: Sendable {
+    var key: BreakerKey
+    var breaker: CircuitBreaker
+  }
+
+  /// As they are now: an open time that is over counts as half-open.
+  func breakerRows(now: Milliseconds) -> [BreakerRow] {
+    breakers.map { key, breaker in
+      var breaker = breaker
+      _ = breaker.tick(now: now)
+      return BreakerRow(key: key, breaker: breaker)
+    }.sorted { ($0.key.organisation, $0.key.provider?.rawValue ?? "") < ($1.key.organisation, $1.key.provider?.rawValue ?? "") }
+  }
+
+  /// Closes all breakers of an organisation. Nil when it has none.
+  func reset(_ organisation: String, now: Milliseconds) -> (rows: [PolicyRow], changes: Changes)? {
+    var changes = Changes()
+    for (key, breaker) in breakers where key.organisation == organisation {
+      var breaker = breaker
+      breaker.reset(now: now)
+      breakers[key] = breaker
+      changes.breakers[key] = breaker
+    }
+    return changes.breakers.isEmpty ? nil : (rows(changes, now), changes)
+  }
+
+  func state(of organisation: String, at provider: MailboxProvider?, now: Milliseconds) -> CircuitBreaker {
+    var breaker = breakers[BreakerKey(organisation: organisation, provider: provider)] ?? CircuitBreaker()
+    _ = breaker.tick(now: now)
+    return breaker
+  }
+
+  func rate(of lane: LaneID) -> AdaptiveRate? { rates[lane] }
+}
+
+extension PolicyBook.BreakerKey: CustomStringConvertible {
+  /// `*` or the provider, then the organisation.
+  var description: String { "\(provider?.rawValue ?? "*"):\(organisation)" }
+
+  init?(_ text: String) {
+    guard let colon = text.firstIndex(of: ":") else { return nil }
+    let name = String(text[..<colon])
+    let provider = MailboxProvider(rawValue: name)
+    guard provider != nil || name == "*" else { return nil }
+    self.init(organisation: String(text[text.index(after: colon)...]), provider: provider)
+  }
+}
+
+extension PolicyBook.TimedGate {
+  var text: String { "t1 \(since) \(until)" }
+
+  init?(text: String) {
+    let words = text.split(separator: " ")
+    guard words.count == 3, words[0] == "t1", let since = Milliseconds(words[1]), let until = Milliseconds(words[2]) else { return nil }
+    self.init(since: since, until: until)
+  }
+}
