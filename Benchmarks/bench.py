@@ -73,6 +73,7 @@ def main():
         f'bounce: {{ domain: b.bench.example, verp_key: "0123456789abcdef0123456789abcdef" }}\n'
         f'webhooks: [ {{ url: "http://127.0.0.1:{hook}/", secret: s }} ]\nlimits: {{ min_free_mib: 1, org_daily: 10000000, org_hourly: 10000000 }}\n'
         f'providers: {{ other: {{ defaultRate: 1000000, ceiling: 1000000, maxConnections: 4, maxDeliveriesPerConnection: 1000 }} }}\n'
+        f'dnsbl: {{ zones: [] }}\nidentity: {{ require: false }}\n'
         f'pools: {{ transactional: {{ ips: [ {{address: 127.0.0.41, warmed: true}}, {{address: 127.0.0.42, warmed: true}} ] }} }}\n')
     children = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", hook), Receiver)

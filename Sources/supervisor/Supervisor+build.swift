@@ -154,20 +154,40 @@ enum Installation {
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
     let deliveries = DeliveryMetrics(providers: config.providers)
     let due = DueLoop(store: store, host: host, pauses: pauses, heads: heads)
-    let book = PolicyBook(providers: config.providers, breaker: config.breaker)
+    let book = PolicyBook(
+      providers: config.providers, breaker: config.breaker, warming: config.warming,
+      ips: Dictionary(config.sourceIPs.map { ($0.address, $0.isWarmed) }, uniquingKeysWith: { first, _ in first }))
     let pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
-      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: pools, book: book, dispatcher: dispatcher, done: done, due: due,
+      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: pools, book: book, dispatcher: dispatcher,
+      done: done, due: due,
       metrics: deliveries, log: log)
 
+    let profiles = ProviderProfiles(store: store, configured: config.providers) { table in
+      await destinations.setProviders(table)
+      await dispatcher.setProviders(table)
+      await dispatcher.apply(await book.setProviders(table))
+    }
+    let policy = PolicyRoutes(profiles: profiles, book: book, store: store, dispatcher: dispatcher)
+
+    let relayed = FleetReference()
+    let reputation = Reputation(
+      config: config, resolver: resolver, book: book, store: store, dispatcher: dispatcher, keys: keys, fleet: { relayed.fleet },
+      tell: { events in
+        let now = SystemClock.now()
+        try await outbox.store(events.map { ($0, now) })
+        for sender in senders { sender.wake() }
+      }, log: log)
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
         program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: endpoint.username,
         redisPassword: endpoint.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
         smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await keys.signingKeys($0) },
-        replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }))
+        replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }),
+      pulled: Reputation.pulled(config), gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
+    relayed.fleet = fleet
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
     let admission = Admission(store: store, config: config, log: log)
@@ -196,12 +216,13 @@ enum Installation {
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
-      logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters))
+      logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
+      reputation: ReputationRoutes(config: config, reputation: reputation, book: book, store: store, fleet: fleet))
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
-      pauses: pauses, suppressions: Suppressions(store: store))
+      pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation)
 
     var services: [any Service] = []
     if let embedded { services.append(LoopService { await embedded.run() }) }
@@ -212,6 +233,10 @@ enum Installation {
     services.append(LoopService { await outcomes.run() })
     services.append(LoopService { await due.run() })
     services.append(LoopService { await pauses.run() })
+    services.append(LoopService { await profiles.run() })
+    services.append(LoopService { await reputation.watchDays() })
+    if let blocklists = reputation.blocklists { services.append(LoopService { await blocklists.run() }) }
+    if let identity = reputation.identity { services.append(LoopService { await identity.run() }) }
     services.append(LoopService { await dispatcher.run() })
     services.append(LoopService { await housekeeping(history, store, config) })
     services.append(LoopService { await fleet.run() })

@@ -13,6 +13,7 @@ struct Supervisor: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
       MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
+      BreakerCommand.self, ClassifyCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

@@ -29,7 +29,7 @@ import Testing
     (550, "5.1.1 no such user", .rcpt, ["bounced"], true, true),
     (550, "5.1.10 gone", .rcpt, ["bounced"], true, true),
     (550, "5.2.1 disabled", .dot, ["bounced"], true, true),
-    (550, "no such user", .rcpt, ["bounced"], false, true),
+    (550, "no such user", .rcpt, ["bounced"], true, true),
     (550, "5.7.1 blocked using zen", .rcpt, ["bounced"], false, true),
     (554, "5.7.26 unauthenticated", .dot, ["bounced"], false, true),
     (552, "5.3.4 too large", .dot, ["bounced"], false, true),
@@ -94,7 +94,7 @@ import Testing
 
   @Test(arguments: [
     (ConcludeReason.expired, "bounced", DoneRecord.FinalState.expired, false), (.cancelled, "failed", .failed, false),
-    (.suppressed, "failed", .failed, false), (.noSuchDomain, "bounced", .bounced, true), (.nullMX, "bounced", .bounced, true),
+    (.suppressed, "failed", .failed, false), (.noSuchDomain, "bounced", .bounced, false), (.nullMX, "bounced", .bounced, true),
     (.noMailHost, "bounced", .bounced, false),
   ])
   func concluded(reason: ConcludeReason, event: String, state: DoneRecord.FinalState, suppressed: Bool) {

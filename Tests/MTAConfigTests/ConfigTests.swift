@@ -105,9 +105,9 @@ let minimal = """
   @Test func laterFeaturesAreValidatedAndNoticed() {
     let report = read(minimal + "\nwarming: { min_sample: 5 }\nbounce.x: 1\n")
     #expect(report.problems.map(\.key) == ["bounce.x"])
-    let fine = read(minimal + "\nwarming: { min_sample: 5 }\ndnsbl: { zones: [ {zone: zen.example.org, severity: critical} ] }\n")
+    let fine = read(minimal + "\nunsubscribe: { base_url: \"https://u.example\" }\n")
     #expect(fine.problems == [])
-    #expect(fine.notices.map(\.key) == ["warming", "dnsbl"])
+    #expect(fine.notices.map(\.key) == ["unsubscribe"])
     #expect(read(minimal + "\nfallbacks: []\ninspectors: []\ntracking: { domain: \"\" }\n").problems == [])
     for refused in ["fallbacks: [{kind: ses}]", "inspectors: [{kind: rspamd}]", "tracking: {opens: true}"] {
       #expect(read(minimal + "\n" + refused + "\n").problems.count >= 1)

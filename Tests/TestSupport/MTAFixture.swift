@@ -40,6 +40,10 @@ package final class MTAFixture: @unchecked Sendable {
     package var providers = "other: {defaultRate: 600000, ceiling: 600000, maxConnections: 4}"
     package var extra = ""
     package var smtp = ""
+    /// Whom the world is asked about our IPs: nobody, unless a test is about that.
+    package var reputation = "dnsbl: { zones: [] }\nidentity: { require: false }"
+    /// The recipients' servers; nil = the sink.
+    package var smtpPort: Int?
     package var environment: [String: String] = [:]
     package var dns: NameServer?
     package var script: SinkScript = { _ in nil }
@@ -115,10 +119,11 @@ package final class MTAFixture: @unchecked Sendable {
       state_dir: \(scratch.path)/s
       runtime_dir: \(scratch.path)/r
       api: { listen: "127.0.0.1:\(port)", master_key: \(Self.key) }
-      smtp: { port: \(sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
+      smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
       bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef" }
       limits: { min_free_mib: 1, org_daily: 100000000, org_hourly: 100000000 }
       providers: { \(options.providers) }
+      \(options.reputation)
       pools:
       \(pools)
       \(dns)\(webhooks)\(options.extra)

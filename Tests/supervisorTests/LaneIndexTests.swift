@@ -26,7 +26,7 @@ import Testing
     var left: [(organisation: String, score: Int64)] = []
 
     init(ips: [String] = ["ip1"], providers: ProviderTable = LaneIndexTests.providers()) {
-      index = LaneIndex(pools: ["p": ips], providers: providers, storedPermits: [:])
+      index = LaneIndex(pools: ["p": ips], providers: providers)
       for ip in ips { index.setIP(ip, isOpen: true) }
     }
 

@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 packages=(libssl-dev libhiredis-dev libsystemd-dev libunbound-dev libsqlite3-dev libzstd-dev redis-server)
-[ "${1:-}" = --test ] && packages+=(nsd bind9-dnsutils python3-venv)
+# From libdb on: what Postfix, Exim and OpenSMTPD are linked with, which peers.sh unpacks.
+[ "${1:-}" = --test ] && packages+=(nsd bind9-dnsutils python3-venv openssl libdb5.3 libevent-2.1-7 libgnutls-dane0 libicu72 libidn12
+  libnsl2 libpam0g libpcre2-8-0 libsasl2-2)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -30,3 +32,5 @@ if [ "${1:-}" = --test ] && ! .build-venv/bin/python -c 'import dkim, nacl, stan
   python3 -m venv .build-venv
   .build-venv/bin/pip install -q --disable-pip-version-check dkimpy==1.1.8 pynacl==1.5.0 standardwebhooks==1.0.0 dnspython==2.7.0
 fi
+
+if [ "${1:-}" = --test ]; then deploy/dev/peers.sh; fi

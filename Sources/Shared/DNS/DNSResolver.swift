@@ -31,7 +31,9 @@ package final class DNSResolver: @unchecked Sendable {
     if !servers.isEmpty {
       try set("unblock-lan-zones:", "yes")
       try set("insecure-lan-zones:", "yes")
-      for zone in Self.builtInZones { try set("local-zone:", "\(zone) nodefault") }
+      // `nodefault` set through the library leaves libunbound 1.17's own zone in place (127.0.0.x had no PTR); a
+      // transparent zone without data replaces it and asks the servers.
+      for zone in Self.builtInZones { try set("local-zone:", "\(zone) transparent") }
     }
     if servers.isEmpty, trustAnchors.isEmpty {
       guard ub_ctx_add_ta(context, Self.rootAnchor) == 0 else { throw .setup("root trust anchor") }

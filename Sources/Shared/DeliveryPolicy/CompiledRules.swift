@@ -68,8 +68,14 @@ struct CompiledRules: Sendable {
   func first(_ text: ReplyText, provider name: String?) -> ReplyRule? {
     let hits = index.hits(in: text.words)
     let known = name.map { ReplyRules.aliases[$0] ?? $0 }
-    let provider = known == nil || known == "other" ? marks.first { $0.phrases.contains { hits[$0] } }?.provider : known
+    let provider = known == nil || known == "other" ? inferred(text, hits) : known
     return rules.first { Self.holds($0, text, hits, provider) }?.rule
+  }
+
+  /// Details of three digits are Exchange's own: the registry has none.
+  private func inferred(_ text: ReplyText, _ hits: PhraseIndex.Hits) -> String? {
+    if let code = text.enhanced.first, code.detail >= 100 { return "microsoft" }
+    return marks.first { $0.phrases.contains { hits[$0] } }?.provider
   }
 
   private static func holds(_ rule: Compiled, _ text: ReplyText, _ hits: PhraseIndex.Hits, _ provider: String?) -> Bool {

@@ -50,7 +50,8 @@ package struct ProviderProfile: Sendable, Equatable {
     .yahooJapan: further(rate: 60, ceiling: 300, connections: 2, messages: 20, mx: ["yahoo.co.jp", "ybb.ne.jp"]),
     .comcast: further(rate: 60, ceiling: 300, tls: .require, connections: 10, messages: 500, mx: ["comcast.net"]),
     .gmx: further(
-      rate: 40, ceiling: 150, tls: .require, connections: 4, messages: 20, mx: ["gmx.net", "gmx.com", "web.de", "mail.com", "kundenserver.de"]),
+      rate: 40, ceiling: 150, tls: .require, connections: 4, messages: 20,
+      mx: ["gmx.net", "gmx.com", "web.de", "mail.com", "kundenserver.de"]),
     .orange: further(rate: 30, ceiling: 120, tls: .require, connections: 2, messages: 100, mx: ["orange.fr", "wanadoo.fr"]),
     .laposte: further(rate: 30, ceiling: 120, connections: 2, messages: 50, mx: ["laposte.net"]),
     .mimecast: further(

@@ -1,7 +1,7 @@
 package import MailModel
 
 /// Reply → verdict: the first rule of ``ReplyRules/table`` that holds, and the reaction that follows from its class.
-package struct ReplyClassification {
+package enum ReplyClassification {
   /// - Parameter providerName: `google`, `microsoft`, `orange` …, also ``MailboxProvider`` raw values; nil or `other` when the
   ///   MX does not tell, then marks in the text do.
   package static func verdict(_ reply: SMTPReply, providerName: String?) -> ReplyVerdict {
@@ -13,30 +13,35 @@ package struct ReplyClassification {
     verdict(ReplyText(text), providerName: providerName)
   }
 
-  private static func verdict(_ text: ReplyText, providerName: String?) -> ReplyVerdict {
+  static func verdict(_ text: ReplyText, providerName: String?) -> ReplyVerdict {
     let rule = CompiledRules.shared.first(text, provider: providerName)
     let replyClass = rule?.replyClass ?? .unknown
     let isPermanent = text.code / 100 == 5
-    let fault = blame(replyClass, isPermanent: isPermanent)
-    let scope = rule?.scope ?? fault.scope
-    var reaction = rule?.reaction ?? fault.reaction
-    if !isPermanent, reaction == .suppress || reaction == .drop || reaction == .otherIP {
-      reaction = reaction == .otherIP ? .pauseLane : .retry
-    }
+    let fault = blame(replyClass)
+    let reaction = possible(rule?.reaction ?? fault.reaction, replyClass, isPermanent: isPermanent)
     var verdict = ReplyVerdict(
-      replyClass: replyClass, isPermanent: isPermanent, scope: scope, reaction: reaction, rule: rule?.name ?? "none")
+      replyClass: replyClass, isPermanent: isPermanent, scope: rule?.scope ?? fault.scope, reaction: reaction, rule: rule?.name ?? "none")
     switch reaction {
     case .slow: verdict.pause = rule?.pause ?? 30 * ReplyRules.minute
-    case .pauseLane, .otherIP: verdict.pause = rule?.pause ?? ReplyRules.hour
-    case .pauseIP, .pauseOrganisation: verdict.pause = rule?.pause ?? ReplyRules.hour
+    case .pauseLane, .otherIP, .pauseIP, .pauseOrganisation: verdict.pause = rule?.pause ?? ReplyRules.hour
     case .suppress, .drop, .retry, .retryLong, .retryWithTLS: break
     }
-    verdict.statedWait = statedWait(text.words)
+    if reaction != .drop, reaction != .suppress { verdict.statedWait = statedWait(text.words) }
     return verdict
   }
 
+  /// A 4xx ends nothing; a 5xx that blames this IP may still be delivered by another one.
+  private static func possible(_ reaction: ReplyReaction, _ replyClass: ReplyClass, isPermanent: Bool) -> ReplyReaction {
+    switch reaction {
+    case .suppress, .drop: isPermanent ? reaction : .retry
+    case .otherIP: isPermanent ? reaction : .pauseLane
+    case .slow, .pauseLane, .pauseIP: isPermanent && replyClass == .ipReputation ? .otherIP : reaction
+    case .retry, .retryLong, .retryWithTLS, .pauseOrganisation: reaction
+    }
+  }
+
   /// What follows from a class when its rule says nothing else.
-  private static func blame(_ replyClass: ReplyClass, isPermanent: Bool) -> (scope: ReplyScope, reaction: ReplyReaction) {
+  private static func blame(_ replyClass: ReplyClass) -> (scope: ReplyScope, reaction: ReplyReaction) {
     switch replyClass {
     case .invalidRecipient, .inactiveMailbox, .suspended: (.recipient, .suppress)
     case .mailboxFull: (.recipient, .retryLong)
@@ -52,7 +57,7 @@ package struct ReplyClassification {
     }
   }
 
-  /// `300 seconds`, `5 minutes`, `1 hour`, `00:05:00`: the wait a reply asks for, kept within 30 s and 1 h.
+  /// `300 seconds`, `5 minutes`, `1 hour`: the wait a reply asks for, kept within 30 s and 1 h.
   static func statedWait(_ words: [UInt8]) -> Milliseconds? {
     var number: Int64?
     for word in words.split(separator: 0x20) {

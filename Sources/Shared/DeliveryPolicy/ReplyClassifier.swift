@@ -1,6 +1,6 @@
 package import MailModel
 
-/// The 14 categories of upstream's `smtp.classified` (contract section 11.8). First match wins.
+/// The 14 categories of upstream's `smtp.classified` (contract section 11.8).
 package enum ReplyCategory: String, Sendable, CaseIterable {
   case gmailRateLimited = "gmail_rate_limited"
   case gmailIPIdentity = "gmail_ip_identity"
@@ -18,64 +18,56 @@ package enum ReplyCategory: String, Sendable, CaseIterable {
   case networkError = "network_error"
 }
 
+/// Upstream's names for what ``ReplyClassification`` finds: for the event only, decisions are the verdict's.
 package enum ReplyClassifier {
-  /// Works on the whole reply text, not on its first line (upstream's weakness W1).
+  /// On the whole reply text, not on its first line (upstream's weakness W1). nil = no reply at all.
   package static func category(_ reply: SMTPReply?, provider: MailboxProvider) -> ReplyCategory {
     guard let reply else { return .networkError }
-    let text = reply.lines.joined(separator: " ").lowercased()
-    if let enhanced = reply.enhanced {
-      switch (provider, enhanced.subject, enhanced.detail) {
-      case (.gmail, 7, 28): return .gmailRateLimited
-      case (.gmail, 7, 23): return .gmailIPIdentity
-      case (.gmail, 7, 29): return .gmailTLSRequired
-      case (.microsoft, 3, 2) where enhanced.subjectClass == 4: return .microsoftResourceThrottle
-      default: break
-      }
+    let text = ReplyText(code: reply.code, lines: reply.lines)
+    if let named = named(text, provider) { return named }
+    let verdict = ReplyClassification.verdict(text, providerName: provider.rawValue)
+    switch verdict.replyClass {
+    case .mailboxFull: return .mailboxFull
+    case .greylisted: return .greylisted
+    case .rateLimited: return .rateLimited
+    case .tls: return .authRequired
+    case .authFailure: return ReplyRules.loginRules.contains(verdict.rule) ? .authRequired : .policyRejected
+    case .spamContent: return .contentRejected
+    case .ipReputation: return ReplyRules.identityRules.contains(verdict.rule) ? .policyRejected : .contentRejected
+    case .policy, .protocol: return .policyRejected
+    case .network, .unknown: return text.asksToComeBack ? .greylisted : .unknown
+    case .invalidRecipient, .inactiveMailbox, .suspended, .domainNotFound, .noMX, .messageTooLarge, .routingLoop: return .unknown
     }
-    if provider == .yahoo {
-      if text.contains("tss04") { return .yahooTSS04 }
-      if text.contains("ts03") { return .yahooTS03 }
-    }
-    if isMailboxFull(reply) { return .mailboxFull }
-    for (category, phrases) in phrases where phrases.contains(where: text.contains) { return category }
-    return .unknown
   }
 
-  private static let phrases: [(ReplyCategory, [String])] = [
-    (.greylisted, ["greylist", "graylist", "grey list", "try again", "try later", "temporarily deferred", "retry in"]),
-    (.rateLimited, ["too many", "rate limit", "ratelimit", "rate-limit", "throttl", "slow down", "too quickly", "limit exceeded"]),
-    (.authRequired, ["authentication required", "must issue a starttls", "starttls required", "requires authentication"]),
-    (.contentRejected, ["spam", "phish", "virus", "malware", "block list", "blocklist", "blacklist", "blocked using"]),
-    (.policyRejected, ["spf", "dkim", "dmarc", "rdns", "reverse dns", "ptr record", "helo", "ehlo"]),
-  ]
-
-  /// x.2.2, or wording of a full store without a code that says otherwise.
-  package static func isMailboxFull(_ reply: SMTPReply) -> Bool {
-    if let enhanced = reply.enhanced, enhanced.subject == 2, enhanced.detail == 2 { return true }
-    let text = reply.lines.joined(separator: " ").lowercased()
-    return ["mailbox full", "mailbox is full", "over quota", "quota exceeded", "overquota", "insufficient storage", "out of storage"]
-      .contains(where: text.contains)
+  /// What upstream knows by provider and code or token.
+  private static func named(_ text: ReplyText, _ provider: MailboxProvider) -> ReplyCategory? {
+    let code = text.enhanced.first
+    switch (provider, code?.subject, code?.detail) {
+    case (.gmail, 7, 28): return .gmailRateLimited
+    case (.gmail, 7, 23): return .gmailIPIdentity
+    case (.gmail, 7, 29): return .gmailTLSRequired
+    case (.microsoft, 3, 2) where code?.subjectClass == 4: return .microsoftResourceThrottle
+    case (.yahoo, _, _) where text.has(word: "tss04"): return .yahooTSS04
+    case (.yahoo, _, _) where text.has(word: "ts03"): return .yahooTS03
+    default: return nil
+    }
   }
 
-  /// `… 300 seconds`, `… in 5 minutes`, `… 1 hour`: milliseconds; nil when the reply states no wait.
+  /// The wait that a reply asks for, 30 s to 1 h; nil when it states none.
   package static func statedWait(_ reply: SMTPReply) -> Milliseconds? {
-    let words = reply.lines.joined(separator: " ").lowercased().split { !($0.isLetter || $0.isNumber || $0 == ".") }
-    for (index, word) in words.enumerated() where index + 1 < words.count {
-      guard let count = Int64(word), count > 0, count < 1_000_000 else { continue }
-      let unit = words[index + 1]
-      if unit.hasPrefix("sec") || unit == "s" { return count * 1000 }
-      if unit.hasPrefix("min") { return count * 60_000 }
-      if unit.hasPrefix("hour") || unit.hasPrefix("hr") { return count * 3_600_000 }
-    }
-    return nil
+    ReplyClassification.statedWait(ReplyText(code: reply.code, lines: reply.lines).words)
+  }
+}
+
+extension ReplyText {
+  /// Upstream takes such wording for greylisting (contract section 11.8).
+  fileprivate var asksToComeBack: Bool {
+    code / 100 == 4 && (has(word: "again") || has(word: "later") || has(word: "deferred") || has(word: "retry"))
   }
 
-  /// Codes that speak of the address itself: the only ones that suppress it (against upstream's W9).
-  package static func condemnsAddress(_ reply: SMTPReply) -> Bool {
-    guard reply.isPermanent, let code = reply.enhanced, code.subjectClass == 5 else { return false }
-    switch (code.subject, code.detail) {
-    case (1, 1), (1, 2), (1, 3), (1, 6), (1, 10), (2, 1): return true
-    default: return false
-    }
+  fileprivate func has(word: String) -> Bool {
+    let wanted = Array(word.utf8)
+    return words.split(separator: 0x20).contains { $0.elementsEqual(wanted) }
   }
 }

@@ -27,7 +27,7 @@ package struct ReplyRule: Sendable {
   package let reaction: ReplyReaction?
   package let pause: Milliseconds?
 
-  init(
+  package init(
     _ name: String, _ replyClass: ReplyClass, provider: String? = nil, codes: [String] = [], enhanced: [String] = [],
     any: [String] = [], all: [String] = [], none: [String] = [], scope: ReplyScope? = nil, reaction: ReplyReaction? = nil,
     pause: Milliseconds? = nil

@@ -5,7 +5,8 @@ extension ReplyRules {
       "google-rate-of-domain", .rateLimited, provider: "google", enhanced: ["x.7.28"],
       any: ["spf domain", "dkim domain", "your domain", "sending domain", "url domain", "urls"], scope: .organisation,
       reaction: .pauseOrganisation, pause: 30 * minute),
-    ReplyRule("google-rate-blocked", .rateLimited, provider: "google", codes: ["5"], enhanced: ["x.7.28"], reaction: .pauseLane, pause: hour),
+    ReplyRule(
+      "google-rate-blocked", .rateLimited, provider: "google", codes: ["5"], enhanced: ["x.7.28"], reaction: .pauseLane, pause: hour),
     ReplyRule("google-rate", .rateLimited, provider: "google", enhanced: ["x.7.28"], reaction: .slow, pause: 30 * minute),
     ReplyRule(
       "google-pointer-record", .ipReputation, provider: "google", enhanced: ["x.7.23", "x.7.25"], scope: .ip, reaction: .pauseIP,
@@ -19,10 +20,11 @@ extension ReplyRules {
       "google-recipient-rate", .rateLimited, provider: "google", enhanced: ["x.2.1"], any: ["too quickly", "at a rate", "rate that"],
       scope: .recipient, reaction: .retry),
     ReplyRule(
-      "google-quota-of-sender", .rateLimited, provider: "google", enhanced: ["x.4.5"], none: ["server busy"], scope: .organisation,
+      "google-quota-of-sender", .rateLimited, provider: "google", enhanced: ["x.4.5"], none: ["busy"], scope: .organisation,
       reaction: .pauseOrganisation, pause: hour),
     ReplyRule(
-      "google-low-reputation-domain", .ipReputation, provider: "google", any: ["reputation of the sending domain", "reputation of * domain"],
+      "google-low-reputation-domain", .ipReputation, provider: "google",
+      any: ["reputation of * domain"], none: ["reputation of the sending ip", "reputation of your ip"],
       scope: .organisation, reaction: .pauseOrganisation, pause: hour),
     ReplyRule(
       "google-low-reputation", .ipReputation, provider: "google", any: ["low reputation"],
@@ -34,10 +36,18 @@ extension ReplyRules {
     // Before the spam wording that Gmail adds to every refusal.
     ReplyRule(
       "google-format", .protocol, provider: "google",
-      any: ["message header", "from header", "message id header", "rfc 5322", "multiple addresses", "encoded word", "malformed", "duplicate header*", "multiple headers"],
+      any: [
+        "message header", "from header", "message id header", "rfc 5322", "multiple addresses", "encoded word", "malformed",
+        "duplicate header*", "multiple headers",
+      ],
       none: ["unauthenticated", "unsolicited", "likely"]),
     ReplyRule("google-policy-size", .network, provider: "google", any: ["policy size per transaction"], scope: .message, reaction: .retry),
     ReplyRule("google-relay-service", .policy, provider: "google", any: ["credentials for relay"]),
+    ReplyRule(
+      "google-email-quota", .rateLimited, provider: "google", any: ["email quota exceeded"], scope: .organisation,
+      reaction: .pauseOrganisation, pause: hour),
+    ReplyRule("google-group", .policy, provider: "google", any: ["groups google com"]),
+    ReplyRule("google-no-contact", .network, provider: "google", any: ["requests to connect"]),
     ReplyRule("google-not-whitelisted", .ipReputation, provider: "google", any: ["ip not in whitelist"]),
   ]
 }

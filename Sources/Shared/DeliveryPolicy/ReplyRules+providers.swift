@@ -1,16 +1,21 @@
 extension ReplyRules {
   /// Orange and La Poste number their refusals (OFR… and LPN…).
   static let orange: [ReplyRule] = [
-    ReplyRule("orange-listed", .ipReputation, provider: "orange", any: ["101", "102", "103", "510", "511", "999"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule("orange-unknown", .invalidRecipient, provider: "orange", any: ["416", "418"]),
+    ReplyRule(
+      "orange-listed", .ipReputation, provider: "orange", any: ["101", "102", "103", "510", "511", "999"], reaction: .otherIP,
+      pause: 2 * hour),
     ReplyRule("orange-too-fast", .rateLimited, provider: "orange", any: ["104", "trop de connexions"], pause: hour),
-    ReplyRule("orange-archived", .inactiveMailbox, provider: "orange", any: ["destinataire archivee"]),
-    ReplyRule("orange-refused", .rateLimited, provider: "orange", any: ["service refuse", "105", "106", "107", "108", "109", "201", "505"], reaction: .pauseLane, pause: hour),
-    ReplyRule("orange-authentication", .authFailure, provider: "orange", any: ["401", "402", "517"]),
-    ReplyRule("orange-sender", .policy, provider: "orange", any: ["403", "405", "415", "630"]),
-    ReplyRule("orange-unknown", .invalidRecipient, provider: "orange", any: ["416"]),
+    ReplyRule("orange-authentication", .authFailure, provider: "orange", any: ["305", "401", "402", "517"]),
+    ReplyRule("orange-sender", .policy, provider: "orange", any: ["403", "405", "415", "630", "lpn* * 421", "ofr* * 421"]),
     ReplyRule("orange-full", .mailboxFull, provider: "orange", any: ["417"]),
+    ReplyRule("orange-closed", .suspended, provider: "orange", any: ["420", "426", "destinataire archivee"]),
     ReplyRule("orange-spam", .spamContent, provider: "orange", any: ["506"]),
     ReplyRule("orange-size", .messageTooLarge, provider: "orange", any: ["514"]),
+    ReplyRule("orange-system", .unknown, provider: "orange", any: ["505"], scope: .lane, reaction: .pauseLane, pause: hour),
+    ReplyRule(
+      "orange-refused", .ipReputation, provider: "orange",
+      any: ["service refuse", "essayer plus tard", "105", "106", "107", "108", "109", "201"], pause: hour),
   ]
 
   /// Cox, GoDaddy, Comcast, Spectrum, AT&T.
@@ -22,19 +27,25 @@ extension ReplyRules {
     ReplyRule("cox-link", .spamContent, provider: "cox", any: ["urlbl*"]),
     ReplyRule("godaddy-rate", .rateLimited, any: ["ib007", "ib101", "ib504", "ib510", "ib605", "ib607"]),
     ReplyRule("godaddy-spam", .spamContent, any: ["ib110", "ib111"]),
-    ReplyRule("godaddy-listed", .ipReputation, any: ["ib103", "ib104", "ib105", "ib106", "ib108", "ib112", "ib113"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule(
+      "godaddy-listed", .ipReputation, any: ["ib103", "ib104", "ib105", "ib106", "ib108", "ib112", "ib113"], reaction: .otherIP,
+      pause: 2 * hour),
     ReplyRule("godaddy-spf", .authFailure, any: ["ib508"]),
     ReplyRule("godaddy-unknown", .invalidRecipient, any: ["ib601*"]),
-    ReplyRule("comcast-domain", .rateLimited, provider: "comcast", any: ["rl000010"], scope: .organisation, reaction: .pauseOrganisation, pause: 5 * minute),
+    ReplyRule(
+      "comcast-domain", .rateLimited, provider: "comcast", any: ["rl000010"], scope: .organisation, reaction: .pauseOrganisation,
+      pause: 5 * minute),
     ReplyRule("comcast-rate", .rateLimited, provider: "comcast", any: ["rl00*"], pause: 2 * hour),
     ReplyRule("comcast-listed", .ipReputation, provider: "comcast", any: ["bl0*", "bl1*", "es000*"], pause: 2 * hour),
   ]
 
   /// QQ, NetEase and the Japanese carriers. QQ says "frequency limited" with 550.
   static let asia: [ReplyRule] = [
-    ReplyRule("qq-frequency-of-sender", .rateLimited, any: ["domain frequency limited", "sender frequency limited"], scope: .organisation, reaction: .pauseOrganisation, pause: hour),
-    ReplyRule("qq-frequency", .rateLimited, any: ["frequency limited", "frequency limit*", "frequency check*"], reaction: .pauseLane, pause: hour),
-    ReplyRule("qq-content", .spamContent, any: ["mail content denied", "content denied"]),
+    ReplyRule(
+      "qq-frequency-of-sender", .rateLimited, any: ["domain frequency limited", "sender frequency limited"], scope: .organisation,
+      reaction: .pauseOrganisation, pause: hour),
+    ReplyRule("qq-frequency", .rateLimited, any: ["frequency limit*", "frequency check*"], reaction: .pauseLane, pause: hour),
+    ReplyRule("qq-content", .spamContent, any: ["content denied"]),
     ReplyRule("qq-unclear", .invalidRecipient, any: ["mailbox unavailable or access denied"], reaction: .drop),
     ReplyRule("netease-spam", .spamContent, any: ["dt spm"]),
     ReplyRule("netease-rate", .rateLimited, any: ["hl itc", "rp orq", "rp cel", "mi cel", "hl ita"], reaction: .pauseLane, pause: hour),
@@ -44,7 +55,9 @@ extension ReplyRules {
 
   /// Mimecast, Proofpoint, Barracuda and other filters before a domain's own hosts.
   static let gateways: [ReplyRule] = [
-    ReplyRule("mimecast-not-trusted", .ipReputation, provider: "mimecast", codes: ["4"], any: ["internal resource*", "recipient temporarily unavailable"], reaction: .retry),
+    ReplyRule(
+      "mimecast-not-trusted", .ipReputation, provider: "mimecast", codes: ["4"],
+      any: ["internal resource*", "recipient temporarily unavailable"], reaction: .retry),
     ReplyRule("mimecast-reputation", .ipReputation, any: ["local ct ip reputation"]),
     ReplyRule("mimecast-security", .spamContent, any: ["mcspamsignature*", "email rejected due to security policies"]),
     ReplyRule("mimecast-spoofing", .policy, any: ["anti spoofing policy", "antispoofing"]),
@@ -55,7 +68,9 @@ extension ReplyRules {
 
   /// GMX, web.de and IONOS send no enhanced codes.
   static let europe: [ReplyRule] = [
-    ReplyRule("gmx-policy", .ipReputation, provider: "gmx", any: ["reject due to policy*", "ip address is block listed", "policy violations"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule(
+      "gmx-policy", .ipReputation, provider: "gmx", any: ["reject due to policy*", "ip address is block listed", "policy violations"],
+      reaction: .otherIP, pause: 2 * hour),
     ReplyRule("gmx-rate", .rateLimited, provider: "gmx", any: ["rate limit reached"], pause: hour),
   ]
 }

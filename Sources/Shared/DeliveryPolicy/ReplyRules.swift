@@ -5,9 +5,10 @@ internal import MailModel
 package enum ReplyRules {
   package static let table: [ReplyRule] =
     google + microsoft + yahoo + apple + orange + northAmerica + asia + gateways + europe
-    + decisiveCodes + greylisting + sender + fullMailboxes + closedMailboxes + rates + sizes + loops + encryption
-    + domainsByName + unknownRecipients + authentication + domains + contentListings + reputation + relaying + doubtfulRecipients
-    + content + policies + protocolFaults + transport + plainRefusals + remainingCodes
+    + decisiveCodes + greylisting + sender + fullMailboxes + closedMailboxes + commandCodes + rates + sizes + loops + encryption
+    + domainsByName + relaysByName + unknownRecipients + authentication + domains + contentListings + reputation + relaying
+    + doubtfulRecipients
+    + content + brokenConnections + policies + protocolFaults + transport + plainRefusals + remainingCodes
 
   /// Words by which a reply shows whose it is when the MX does not tell (a relay, a domain behind a filter).
   static let marks: [(provider: String, phrases: [String])] = [
@@ -37,9 +38,14 @@ package enum ReplyRules {
   /// Names under which a provider is known to callers → the one that rules use.
   static let aliases: [String: String] = [
     "gmail": "google", "outlook": "microsoft", "hotmail": "microsoft", "office365": "microsoft", "exchangeonline": "microsoft",
-    "aol": "yahoo", "yahooinc": "yahoo", "yahoo.co.jp": "yahoo", "icloud": "apple", "laposte": "orange", "wanadoo": "orange",
+    "aol": "yahoo", "yahooinc": "yahoo", "yahoo.co.jp": "yahoo", "yahoo_japan": "yahoo", "icloud": "apple", "laposte": "orange",
+    "wanadoo": "orange",
     "tencent": "qq", "163": "netease", "web.de": "gmx", "1und1": "gmx", "ionos": "gmx",
   ]
+
+  /// Rules of ``ReplyClass/authFailure`` that ask for a login, and of ``ReplyClass/ipReputation`` that ask for a name in DNS.
+  static let loginRules: Set<String> = ["login-demanded", "reply-login", "orange-authentication"]
+  static let identityRules: Set<String> = ["pointer-record", "pointer-record-code", "google-pointer-record", "microsoft-pointer-record"]
 
   static let minute: Milliseconds = 60_000
   static let hour: Milliseconds = 3_600_000

@@ -6,7 +6,7 @@ internal import MailModel
 /// its next line `550 5.1.1 exist.` read ` user doesnt exist `. Work and memory are bounded by ``limit``.
 struct ReplyText {
   /// Bytes of a reply that are looked at; replies are data from strangers.
-  static let limit = 4096
+  static let limit = 2048
 
   /// 0 when the text has none.
   private(set) var code = 0
@@ -22,28 +22,32 @@ struct ReplyText {
       bytes.append(UInt8(ascii: " "))
       if bytes.count >= Self.limit { break }
     }
-    read(bytes)
+    read(bytes[...])
   }
 
   /// `550-5.1.1 …` with or without line ends, also wrapped as in `host mx said: 550 5.1.1 …`.
   init(_ text: String) {
     let bytes = Array(text.utf8.prefix(Self.limit))
-    code = Self.leadingCode(bytes) ?? 0
-    if code == 0 { code = Self.embeddedCode(bytes) ?? 0 }
-    read(bytes)
+    var start = 0
+    if let leading = Self.leadingCode(bytes) {
+      code = leading
+    } else if let embedded = Self.embeddedCode(bytes) {
+      (code, start) = embedded
+    }
+    read(bytes[start...])
     if code == 0, let first = enhanced.first { code = first.subjectClass * 100 }
   }
 
-  private mutating func read(_ bytes: [UInt8]) {
+  private mutating func read(_ bytes: ArraySlice<UInt8>) {
     words.reserveCapacity(bytes.count + 2)
-    var start = 0
-    while start < bytes.count {
+    var start = bytes.startIndex
+    while start < bytes.endIndex {
       guard !Self.isDelimiter(bytes[start]) else {
         start += 1
         continue
       }
       var end = start
-      while end < bytes.count, !Self.isDelimiter(bytes[end]) { end += 1 }
+      while end < bytes.endIndex, !Self.isDelimiter(bytes[end]) { end += 1 }
       readToken(bytes[start..<end])
       start = end
     }
@@ -189,16 +193,18 @@ extension ReplyText {
     return code(bytes, at: start)
   }
 
-  /// The first three digits from 400 to 599 that stand alone.
-  private static func embeddedCode(_ bytes: [UInt8]) -> Int? {
-    var index = 0
-    while index + 2 < bytes.count {
-      if index == 0 || bytes[index - 1] <= 0x20 || [0x3A, 0x3B, 0x28, 0x5B, 0x22, 0x27].contains(bytes[index - 1]),
-        let code = code(bytes, at: index), (400...599).contains(code)
-      {
-        return code
+  /// The first three digits from 400 to 599 after a colon, bracket or line end, and where they stand: what comes before
+  /// them is the relay's wrapping, not the reply.
+  private static func embeddedCode(_ bytes: [UInt8]) -> (code: Int, start: Int)? {
+    var mayStart = false
+    for (index, byte) in bytes.enumerated() {
+      switch byte {
+      case 0x0A, 0x0D, 0x22, 0x27, 0x28, 0x3A, 0x3B, 0x3C, 0x3E, 0x5B, 0x5D: mayStart = true
+      case 0x20: break
+      default:
+        if mayStart, let code = code(bytes, at: index), code >= 400 { return (code, index) }
+        mayStart = false
       }
-      index += 1
     }
     return nil
   }

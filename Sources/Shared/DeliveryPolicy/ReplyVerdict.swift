@@ -28,7 +28,7 @@ package struct ReplyVerdict: Sendable, Equatable {
   /// recipient or one organisation do not.
   package var countsAgainstThrottle: Bool {
     guard scope == .lane || scope == .ip else { return false }
-    return replyClass == .rateLimited || replyClass == .ipReputation
+    return replyClass == .rateLimited || replyClass == .ipReputation || reaction == .slow || reaction == .pauseLane
   }
 
   /// Speaks of the sender's list: for its bounce rate and circuit breaker.

@@ -138,6 +138,43 @@ extension MTAConfig {
     dkimSeeds = seeds.sorted { $0.key < $1.key }.map { ($0.key.lowercased(), $0.value.selector, $0.value.privateKey) }
   }
 
+  mutating func readWarming(_ reader: inout ConfigReader) {
+    var schedule: [Int: Int] = [:]
+    for (day, cap) in reader.map("warming.schedule") ?? [] {
+      guard let number = Int(day), (1...365).contains(number), case .scalar(let text, _) = cap, let most = Int(text), most > 0 else {
+        reader.problem("warming.schedule", "must map days to messages a day", line: cap.line)
+        continue
+      }
+      schedule[number] = most
+    }
+    let sample = reader.integer("warming.min_sample", 1...1_000_000, 100)
+    let reserve = reader.number("warming.reserve_transactional", 0...1, 0.2)
+    warming = WarmingPolicy(
+      schedule: schedule.isEmpty ? WarmingPolicy.builtInSchedule : schedule, minSample: sample, reserveTransactional: reserve)
+  }
+
+  mutating func readReputation(_ reader: inout ConfigReader, _ environment: [String: String]) {
+    dnsbl.interval = reader.duration("dnsbl.interval", 1000...86_400_000, dnsbl.interval)
+    if let nodes = reader.list("dnsbl.zones") {
+      var rows: [(zone: String, severity: BlocklistZone.Severity)] = []
+      for (index, node) in nodes.enumerated() {
+        reader.item(node, "dnsbl.zones[\(index)]") { zone in
+          let name = zone.text("zone", "").lowercased()
+          if !DomainName.isMailDomain(name) { zone.problem("zone", "must be a domain name", line: node.line) }
+          switch zone.text("severity", "warning") {
+          case "critical": rows.append((name, .critical))
+          case "warning": rows.append((name, .warning))
+          default: zone.problem("severity", "must be critical or warning", line: node.line)
+          }
+        }
+      }
+      dnsbl.zones = BlocklistZone.configured(rows)
+    } else {
+      dnsbl.zones = BlocklistZone.builtIn(abusixKey: environment["ABUSIX_DNSBL_API_KEY"]) + BlocklistZone.builtInDomains
+    }
+    requiresIdentity = reader.bool("identity.require", environment["MTA_ALLOW_UNVERIFIED_FCRDNS"] != "true")
+  }
+
   mutating func readBreaker(_ reader: inout ConfigReader) {
     breaker.bounceFast = reader.number("breaker.bounce_fast", 0...1, breaker.bounceFast)
     breaker.bounceSlow = reader.number("breaker.bounce_slow", 0...1, breaker.bounceSlow)
@@ -157,27 +194,6 @@ extension MTAConfig {
     let opens = reader.bool("tracking.opens", false)
     let clicks = reader.bool("tracking.clicks", false)
     if !domain.isEmpty || opens || clicks { reader.problem("tracking", "is not supported in this version: leave it empty") }
-    if let schedule = reader.map("warming.schedule") {
-      for (day, cap) in schedule {
-        guard let number = Int(day), (1...365).contains(number), case .scalar(let text, _) = cap, Int(text).map({ $0 > 0 }) ?? false
-        else {
-          reader.problem("warming.schedule", "must map days to messages a day", line: cap.line)
-          continue
-        }
-      }
-    }
-    _ = reader.integer("warming.min_sample", 1...1_000_000, 100)
-    _ = reader.number("warming.reserve_transactional", 0...1, 0.2)
-    _ = reader.duration("dnsbl.interval", 60_000...86_400_000, 900_000)
-    for (index, node) in (reader.list("dnsbl.zones") ?? []).enumerated() {
-      reader.item(node, "dnsbl.zones[\(index)]") { zone in
-        if !DomainName.isMailDomain(zone.text("zone", "")) { zone.problem("zone", "must be a domain name", line: node.line) }
-        if !["critical", "warning"].contains(zone.text("severity", "warning")) {
-          zone.problem("severity", "must be critical or warning", line: node.line)
-        }
-      }
-    }
-    _ = reader.bool("identity.require", upstream: nil, true)
     let base = reader.text("unsubscribe.base_url", "")
     if !base.isEmpty, URL(string: base)?.scheme != "https" { reader.problem("unsubscribe.base_url", "must be an https URL") }
     _ = reader.integer("history.keep_content_days", 0...3650, 0)

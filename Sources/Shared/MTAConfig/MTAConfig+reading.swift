@@ -26,6 +26,8 @@ extension MTAConfig {
     config.readProviders(&reader)
     config.readLimits(&reader)
     config.readBreaker(&reader)
+    config.readWarming(&reader)
+    config.readReputation(&reader, environment)
     config.readSeeds(&reader, environment)
     readLater(&reader)
     reader.finish()
@@ -40,8 +42,7 @@ extension MTAConfig {
 
   /// Features of later versions.
   private static let laterKeys = [
-    "api.tls", "redis.min_replicas", "redis.ca", "bounce.listen", "bounce.postmaster", "bounce.tls", "submission", "warming",
-    "dnsbl", "identity", "unsubscribe",
+    "api.tls", "redis.min_replicas", "redis.ca", "bounce.listen", "bounce.postmaster", "bounce.tls", "submission", "unsubscribe",
     "history.keep_content_days",
   ]
 

@@ -77,6 +77,12 @@ package struct MTAConfig: Sendable {
     }
   }
 
+  package struct DNSBL: Sendable {
+    package var interval: Milliseconds = 900_000
+    /// Empty = no list is asked.
+    package var zones: [BlocklistZone] = []
+  }
+
   package struct Limits: Sendable {
     package var orgDaily = 50_000
     package var orgHourly = 5_000
@@ -107,6 +113,10 @@ package struct MTAConfig: Sendable {
   package var providers = ProviderTable()
   package var limits = Limits()
   package var breaker = BreakerPolicy()
+  package var warming = WarmingPolicy()
+  package var dnsbl = DNSBL()
+  /// False: faults of PTR, forward match and EHLO name only warn.
+  package var requiresIdentity = true
   package var historyRetentionDays = 30
   /// PEM by domain: `DKIM_KEYS`, written to the key store at start when the domain has none.
   package var dkimSeeds: [(domain: String, selector: String, privateKey: String)] = []

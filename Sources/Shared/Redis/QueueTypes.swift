@@ -175,6 +175,14 @@ package enum MessageFate: Sendable, Equatable {
   case hold(reason: String)
   /// To another group: its set of IPs became smaller.
   case move(Group)
+
+  /// The counters that its dispatch was charged to are given back.
+  package var isRefunded: Bool {
+    switch self {
+    case .final, .keep: false
+    case .retry, .queue, .hold, .move: true
+    }
+  }
 }
 
 /// One row of what policies remember; a nil text lets it go.

@@ -60,6 +60,8 @@ package struct RedisKeys: Sendable {
   package var organisationLimits: String { prefix + ":orglimit" }
   /// Hash: organisation → JSON list of its pool rules.
   package var poolRules: String { prefix + ":poolrules" }
+  /// Hash: mailbox provider → JSON of what the API set in its profile.
+  package var providerProfiles: String { prefix + ":isp" }
   /// Hash: recipient domain → JSON of its outbound TLS mode.
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.

@@ -29,8 +29,13 @@ struct Transmission {
     while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
       worker.cuttable[entryID] = [connection.channel]
       let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
-      // A kept session may have died unnoticed: that says nothing of the host, a fresh one is tried.
+      // A kept session may have died unnoticed, or have had all it may have: that says nothing of the host or the message, a
+      // fresh one is tried.
       if case .lost = result { continue }
+      if Self.isSpent(result) {
+        connection.quit()
+        continue
+      }
       return finish(result, connection, worker)
     }
     lane.closeIdleBeyondLimit()
@@ -58,6 +63,12 @@ struct Transmission {
       }
     }
     return last
+  }
+
+  /// A session's limit of messages, answered to MAIL: `452 4.5.3`, or 421 (RFC 5321 §4.5.3.1.10).
+  private static func isSpent(_ result: SMTPTransactionResult) -> Bool {
+    guard case .replied(.mail, let reply) = result else { return false }
+    return reply.code == 421 || reply.isTransient && reply.enhanced.map { $0.subject == 5 && $0.detail == 3 } ?? false
   }
 
   /// Opportunistic TLS that breaks is tried once more in the clear (RFC 7435); required TLS never is.

@@ -23,6 +23,8 @@ struct AdminCommands: Sendable {
   let queue: QueueAdmin
   let pauses: Pauses
   let suppressions: Suppressions
+  let policy: PolicyRoutes
+  let reputation: Reputation
 
   func answer(_ request: AdminRequest, progress: AdminProgress) async -> AdminReply {
     do {
@@ -48,6 +50,7 @@ struct AdminCommands: Sendable {
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "ip restore":
       guard try await fleet.restore(arguments["address"] ?? "") else { throw Self.unknownIP(arguments) }
+      await reputation.overrule(IPAddress.canonical(arguments["address"] ?? "") ?? "", now: SystemClock.now())
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "queue list": return try encode(await queueRows(limit: Int(arguments["limit"] ?? "") ?? 50))
     case "queue explain":
@@ -72,6 +75,12 @@ struct AdminCommands: Sendable {
     case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments), progress: progress.tell))
     case "queue retry": return Self.done(try await queue.retry(try filter(arguments), progress: progress.tell))
     case "suppression list", "suppression add", "suppression remove": return try await suppression(request)
+    case "breaker list": return await policy.breakers()
+    case "breaker reset":
+      guard try await policy.reset(arguments["org"] ?? "") else {
+        throw APIError(status: 404, text: "\(arguments["org"] ?? "") has no breaker")
+      }
+      return JSONObject([("organizationId", .text(arguments["org"] ?? "")), ("state", .text("closed"))]).string
     case "top": return try encode(await top())
     case "dkim list": return try encode(try await keys.list())
     case "dkim add":

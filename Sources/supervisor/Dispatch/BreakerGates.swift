@@ -8,6 +8,12 @@ struct DispatchCounter: Sendable, Equatable {
     case organisationLimit(until: Milliseconds)
     /// All probes of a half-open breaker are out.
     case probes(PolicyBook.BreakerKey)
+    /// The IP's day.
+    case warmingCap(until: Milliseconds)
+    /// The IP's day with one provider.
+    case providerCap(until: Milliseconds)
+    /// Campaign mail of this part of the day.
+    case pacing(opensAt: Milliseconds)
   }
 
   var counter: SharedCounter

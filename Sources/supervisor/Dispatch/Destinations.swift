@@ -20,7 +20,7 @@ actor Destinations {
   }
 
   private let lookup: @Sendable (String) async -> MailHosts
-  private let providers: ProviderTable
+  private var providers: ProviderTable
   private let tls: OutboundTLS
   private let port: Int
   private var cache: [String: (answer: Answer, until: Milliseconds)] = [:]
@@ -31,6 +31,21 @@ actor Destinations {
     self.providers = providers
     self.tls = tls
     self.lookup = lookup
+  }
+
+  /// Routes carry their provider's limits: they are made anew, on the DNS answers that are known.
+  func setProviders(_ providers: ProviderTable) {
+    guard providers != self.providers else { return }
+    self.providers = providers
+    for (domain, row) in cache {
+      guard case .known(let known) = row.answer else { continue }
+      let profile = providers[known.provider]
+      var route = known.route
+      route.tls = profile.tlsMode
+      route.maxConnections = profile.maxConnections
+      route.maxDeliveriesPerConnection = profile.maxDeliveriesPerConnection
+      cache[domain] = (.known(Known(route: route, encoded: route.encoded(), provider: known.provider)), row.until)
+    }
   }
 
   /// From the cache or from DNS; concurrent questions for one domain share one lookup.

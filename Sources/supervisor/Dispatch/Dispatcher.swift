@@ -25,18 +25,23 @@ actor Dispatcher {
   /// Lane of each message that is out at a worker.
   private var out: [MessageNumber: LaneID] = [:]
   /// Outcomes that came while a dispatch was under way, of messages not known to be out: its answer may yet name them.
-  private var settledEarly: [MessageNumber: Bool]?
+  private var settledEarly: [MessageNumber: Settled]?
   /// IPs whose worker is ready, and the run of Redis to which each IP's journal is told.
   private var readyIPs: Set<String> = []
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
   private var policyRun: String?
   private var loadedRun: String?
+  /// The lanes' next permits were read: once, since what this process gave out later is newer.
+  private var hasPermits = false
   private var redisGate: Gate?
   /// Groups whose DNS answer is waited for, by time.
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
   private var breakers = BreakerGates()
+  private var warming: WarmingCharges
+  /// UTC day for which the IPs' allowances were computed; nil = to be done.
+  private var allowanceDay: Int?
 
   init(
     store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
@@ -51,14 +56,13 @@ actor Dispatcher {
     self.pauses = pauses
     allIPs = Set(config.sourceIPs.map(\.address))
     probes = config.breaker.probes
+    warming = WarmingCharges(policy: config.warming)
     pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
-    index = LaneIndex(pools: pools, providers: config.providers, storedPermits: [:])
-    providers = config.providers
+    index = LaneIndex(pools: pools, providers: config.providers)
     redisGate = Gate(scope: .installation, key: host, reason: .redis, since: SystemClock.now(), until: nil)
   }
 
   private let pools: [String: [String]]
-  private var providers: ProviderTable
   /// Messages that a half-open breaker lets through.
   private let probes: Int
 
@@ -73,6 +77,9 @@ actor Dispatcher {
       guard await isRedisReady(now) else {
         await signal.wait(atMost: .milliseconds(100))
         continue
+      }
+      if allowanceDay != UTCDay.number(now) {
+        guard await renewAllowances(now) else { continue }
       }
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
       if picks.isEmpty {
@@ -89,6 +96,7 @@ actor Dispatcher {
     for organisation in index.dueOrganisations(now: now) { index.openDue(organisation: organisation, now: now) }
     for domain in index.dueDomains(now: now) { index.setDomainGate(domain, nil) }
     for lane in index.dueLanes(now: now) { index.setLaneGate(lane, nil) }
+    for (ip, set) in index.dueSets(now: now) { index.setClosedSet(set, of: ip, nil) }
     for key in breakers.due(now: now) { showBreaker(key, now) }
     for (group, at) in retries where at <= now {
       retries[group] = nil
@@ -140,11 +148,9 @@ actor Dispatcher {
   private func load() async throws {
     try await pauses.refresh()
     index.clear()
-    if loadedRun == nil {
-      index = LaneIndex(pools: pools, providers: providers, storedPermits: try await store.readLanes())
-      for ip in readyIPs { index.setIP(ip, isOpen: true) }
-      pausesVersion = -1
-      applyPauses()
+    if !hasPermits {
+      index.setStoredPermits(try await store.readLanes())
+      hasPermits = true
     }
     try await store.readDirectory { heads in self.note(heads) }
   }
@@ -203,13 +209,31 @@ actor Dispatcher {
           counter: SharedCounter(key: "bp:\(generation):\(key)", limit: probes, secondsToLive: 86_400),
           stop: .probes(key)))
     }
-    return list
+    return list + warming.counters(of: pick.part, from: pick.lane.ip, to: provider, now: now)
+  }
+
+  /// What each warming IP may still send today, by what Redis has counted.
+  private func renewAllowances(_ now: Milliseconds) async -> Bool {
+    let ips = warming.states.keys.sorted()
+    do {
+      let used = try await store.counters(ips.map { WarmingCharges.dayKey($0, now) })
+      for (ip, sent) in zip(ips, used) {
+        let gate = Gate(scope: .ip, key: ip, reason: .warmingCap, since: now, until: UTCDay.nextMidnight(after: now))
+        index.limit(ip, to: warming.cap(ip, now: now).map { max(0, $0 - sent) }, gate: gate)
+      }
+      allowanceDay = UTCDay.number(now)
+      return true
+    } catch {
+      // Redis is away: the loop waits for it.
+      await signal.wait(atMost: .milliseconds(100))
+      return false
+    }
   }
 
   private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ counters: [DispatchCounter], _ now: Milliseconds) {
     for number in answer.numbers {
       out[number] = pick.lane
-      if let wasBegun = settledEarly?[number] { settled(number, wasBegun: wasBegun) }
+      if let early = settledEarly?[number] { settled(early) }
     }
     dispatched += answer.numbers.count
     index.giveBack(pick.count - answer.numbers.count, to: pick.lane)
@@ -226,6 +250,15 @@ actor Dispatcher {
       index.shut(
         organisation: organisation, at: key.provider,
         Gate(scope: .organisation, key: key.gateKey, reason: .breaker, since: breakers.since(key), until: now + 30_000))
+    case .warmingCap(let until):
+      index.limit(pick.lane.ip, to: 0, gate: Gate(scope: .ip, key: pick.lane.ip, reason: .warmingCap, since: now, until: until))
+    case .providerCap(let until):
+      index.setLaneGate(
+        pick.lane, Gate(scope: .lane, key: pick.lane.description, reason: .providerWarmingCap, since: now, until: until))
+    case .pacing(let opensAt):
+      let set = pick.part.group.set
+      index.setClosedSet(
+        set, of: pick.lane.ip, Gate(scope: .ip, key: "\(pick.lane.ip) \(set)", reason: .warmingPacing, since: now, until: opensAt))
     }
   }
 
@@ -249,6 +282,7 @@ actor Dispatcher {
       if gate != nil || index.mirror.domainGates[domain] != nil { index.setDomainGate(domain, gate) }
     }
     for (key, breaker) in changes.breakers where breakers.note(key, breaker) { showBreaker(key, now) }
+    for (ip, state) in changes.warming where warming.set(ip, state, now: now) { allowanceDay = nil }
     for (key, away) in changes.pauses {
       index.shut(
         organisation: key.organisation, at: key.provider,
@@ -268,7 +302,6 @@ actor Dispatcher {
   }
 
   func setProviders(_ providers: ProviderTable) {
-    self.providers = providers
     index.setProviders(providers)
     signal.fire()
   }
@@ -297,18 +330,32 @@ actor Dispatcher {
   }
 
   /// Messages that left a worker's hands, whatever came of them.
-  func settled(_ numbers: [(number: MessageNumber, wasBegun: Bool)]) {
-    for (number, wasBegun) in numbers { settled(number, wasBegun: wasBegun) }
+  func settled(_ outcomes: [Settled]) {
+    for outcome in outcomes { settled(outcome) }
     signal.fire()
   }
 
-  private func settled(_ number: MessageNumber, wasBegun: Bool) {
-    guard let lane = out.removeValue(forKey: number) else {
-      settledEarly?[number] = wasBegun
+  private func settled(_ outcome: Settled) {
+    guard let lane = out.removeValue(forKey: outcome.number) else {
+      settledEarly?[outcome.number] = outcome
       return
     }
-    if wasBegun { index.release(1, of: lane) } else { index.giveBack(1, to: lane) }
+    guard outcome.wasBegun else { return index.giveBack(1, to: lane) }
+    index.release(1, of: lane)
+    if outcome.isRefunded { index.refund(1, lane.ip) }
   }
+
+  /// A message that left a worker's hands.
+  struct Settled: Sendable {
+    var number: MessageNumber
+    /// A permit was used.
+    var wasBegun: Bool
+    /// It did not go: Redis gave its counters back.
+    var isRefunded: Bool
+  }
+
+  /// Why an IP is shut, for whoever asks.
+  func setIPGate(_ ip: String, _ gate: Gate?) { index.setIPGate(ip, gate) }
 
   func setIP(_ ip: String, isOpen: Bool) {
     if isOpen { readyIPs.insert(ip) } else { readyIPs.remove(ip) }

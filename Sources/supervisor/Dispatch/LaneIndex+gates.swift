@@ -6,7 +6,7 @@ extension LaneIndex {
   /// What shuts this lane now; nil when it would give a permit.
   func gate(of id: LaneID, now: Milliseconds) -> Gate? {
     guard openIPs.contains(id.ip) else {
-      return Gate(scope: .ip, key: id.ip, reason: .noEligibleIP, since: 0, until: nil)
+      return shutGate(id.ip)
     }
     if let gate = allowances[id.ip]?.shutGate { return gate }
     guard let lane = lanes[id] else { return nil }
@@ -23,6 +23,9 @@ extension LaneIndex {
     }
     return nil
   }
+
+  /// Why an IP that is not open is shut.
+  func shutGate(_ ip: String) -> Gate { ipGates[ip] ?? Gate(scope: .ip, key: ip, reason: .noEligibleIP, since: 0, until: nil) }
 
   func gate(ofOrganisation organisation: String, at provider: MailboxProvider?, now: Milliseconds) -> Gate? {
     gates(ofOrganisation: organisation, at: provider, now: now).first
@@ -53,9 +56,9 @@ extension LaneIndex {
       if ips.isEmpty {
         found.append(Gate(scope: .ip, key: part.group.set, reason: .noEligibleIP, since: 0, until: nil))
       }
-      found += ips.map { Gate(scope: .ip, key: $0, reason: .noEligibleIP, since: 0, until: nil) }
+      found += ips.map(shutGate)
     } else if case .open(let key, _)? = destination(of: part.group) {
-      let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) }
+      let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) ?? mirror.closedSets[$0]?[part.group.set] }
       if shut.count == open.count { found += shut }
     }
     found += mirror.shut(part.group)

@@ -23,6 +23,11 @@ struct LaneIndex {
     static func < (a: Self, b: Self) -> Bool { a.at < b.at }
   }
 
+  private struct PacedTurn: Hashable {
+    let lane: LaneID
+    let organisation: String
+  }
+
   struct OrganisationGate: Equatable {
     /// Nil = everywhere.
     var provider: MailboxProvider?
@@ -34,7 +39,8 @@ struct LaneIndex {
   private var rates: [LaneID: AdaptiveRate] = [:]
   /// A lane's own gates beside throttle and window: a warming cap of its provider.
   private(set) var laneGates: [LaneID: Gate] = [:]
-  private var storedPermits: [String: Milliseconds]
+  /// Next permits of lanes that are not there yet.
+  private var storedPermits: [String: Milliseconds] = [:]
 
   private(set) var mirror: QueueMirror
   private(set) var lanes: [LaneID: Lane] = [:]
@@ -49,6 +55,10 @@ struct LaneIndex {
   /// What shuts an organisation, everywhere or at one provider.
   private(set) var organisationGates: [String: [OrganisationGate]] = [:]
   private(set) var pausedOrganisations: [String: Gate] = [:]
+  /// Why an IP is shut, when there is more to say than that it is.
+  private(set) var ipGates: [String: Gate] = [:]
+  /// Turns that found mail of closed sets only, by IP.
+  private var pacedTurns: [String: Set<PacedTurn>] = [:]
   /// Lanes in which a gated organisation had its turn.
   private var gatedTurns: [String: Set<LaneID>] = [:]
 
@@ -58,11 +68,13 @@ struct LaneIndex {
   private(set) var picked = 0
 
   /// - Parameter pools: addresses by pool name.
-  init(pools: [String: [String]], providers: ProviderTable, storedPermits: [String: Milliseconds]) {
+  init(pools: [String: [String]], providers: ProviderTable) {
     mirror = QueueMirror(pools: pools)
     self.providers = providers
-    self.storedPermits = storedPermits
   }
+
+  /// As an earlier process left them; before the first message is known.
+  mutating func setStoredPermits(_ permits: [String: Milliseconds]) { storedPermits = permits }
 
   var groupCount: Int { mirror.groupCount }
   var messageCount: Int { mirror.messageCount }
@@ -173,6 +185,28 @@ struct LaneIndex {
     } else {
       openIPs.remove(ip)
     }
+  }
+
+  mutating func setIPGate(_ ip: String, _ gate: Gate?) { ipGates[ip] = gate }
+
+  /// One IP sends nothing for a set, or does again.
+  mutating func setClosedSet(_ set: String, of ip: String, _ gate: Gate?) {
+    mirror.setClosedSet(set, of: ip, gate)
+    guard gate == nil else { return }
+    for turn in pacedTurns.removeValue(forKey: ip) ?? [] { enter(turn.organisation, turn.lane) }
+  }
+
+  /// (IP, set) whose closed time is over.
+  func dueSets(now: Milliseconds) -> [(ip: String, set: String)] {
+    mirror.closedSets.flatMap { ip, sets in sets.filter { $0.value.until.map { $0 <= now } ?? false }.map { (ip, $0.key) } }
+  }
+
+  /// A message that was sent and did not go: its IP may send another.
+  mutating func refund(_ count: Int, _ ip: String) {
+    guard allowances[ip] != nil else { return }
+    allowances[ip]?.giveBack(count)
+    unpark(ip)
+    if let standing = allowances[ip]?.anyLane { wake(standing) }
   }
 
   func isOpen(_ ip: String) -> Bool { openIPs.contains(ip) }
@@ -307,7 +341,11 @@ struct LaneIndex {
 
   /// - Parameter most: what the IP as a whole may send.
   private mutating func take(_ organisation: String, at id: LaneID, most: Int, into picks: inout [PlannedPick], now: Milliseconds) {
-    guard let lane = lanes[id], let (part, available) = mirror.takeHead(of: organisation, at: id) else { return }
+    guard let lane = lanes[id] else { return }
+    guard let (part, available) = mirror.takeHead(of: organisation, at: id) else {
+      if mirror.closedSets[id.ip] != nil { pacedTurns[id.ip, default: []].insert(PacedTurn(lane: id, organisation: organisation)) }
+      return
+    }
     // Alone in the ring: all it may have. Else one, and the next has its turn.
     let wanted = lane.hasTurns || most == 1 ? 1 : min(lane.window - lane.out, available, most)
     let count = max(1, lane.throttle.available(wanted: wanted, now: now))
@@ -319,7 +357,11 @@ struct LaneIndex {
     lanes[id]?.noteServed(organisation)
     allowances[id.ip]?.spend(count, organisation, id)
     // Its other groups keep it in the ring.
-    if mirror.hasMail(of: organisation, at: id) { lanes[id]?.enter(organisation) }
+    if mirror.hasMail(of: organisation, at: id) {
+      lanes[id]?.enter(organisation)
+    } else if mirror.closedSets[id.ip] != nil {
+      pacedTurns[id.ip, default: []].insert(PacedTurn(lane: id, organisation: organisation))
+    }
     picked += count
     picks.append(
       PlannedPick(

@@ -59,6 +59,8 @@ struct QueueMirror {
   private(set) var pausedPools: [String: Gate] = [:]
   /// Recipient domains that do not answer well.
   private(set) var domainGates: [String: Gate] = [:]
+  /// Sets that one IP may not send for now: campaign mail of an IP that paces it.
+  private(set) var closedSets: [String: [String: Gate]] = [:]
   private var groupsOfDomain: [String: Set<Group>] = [:]
 
   private(set) var visits = 0
@@ -169,6 +171,18 @@ struct QueueMirror {
 
   // MARK: picking
 
+  mutating func setClosedSet(_ set: String, of ip: String, _ gate: Gate?) {
+    closedSets[ip, default: [:]][set] = gate
+    if closedSets[ip]?.isEmpty == true { closedSets[ip] = nil }
+  }
+
+  /// Sets whose mail this IP may pick now.
+  private func openSets(_ ip: String) -> [String] {
+    let sets = setsOfIP[ip] ?? []
+    guard let closed = closedSets[ip] else { return sets }
+    return sets.filter { closed[$0] == nil }
+  }
+
   /// A new call is in the making.
   mutating func beginCall() { pickedNow = [:] }
 
@@ -180,7 +194,7 @@ struct QueueMirror {
   /// true are dropped on the way.
   mutating func takeHead(of organisation: String, at lane: LaneID) -> (part: GroupPart, available: Int)? {
     var best: (shelf: Shelf, head: Head)?
-    for set in setsOfIP[lane.ip] ?? [] {
+    for set in openSets(lane.ip) {
       let shelf = Shelf(set: set, key: lane.key, organisation: organisation)
       guard let head = validHead(shelf) else { continue }
       if best == nil || best.map({ head < $0.head }) == true { best = (shelf, head) }
@@ -196,14 +210,14 @@ struct QueueMirror {
   }
 
   func hasMail(of organisation: String, at lane: LaneID) -> Bool {
-    (setsOfIP[lane.ip] ?? []).contains {
+    openSets(lane.ip).contains {
       shelves[Shelf(set: $0, key: lane.key, organisation: organisation)]?.isEmpty == false
     } || pickedAgain(organisation, at: lane) != nil
   }
 
   /// A group of this organisation that this call has picked from and that has more.
   private func pickedAgain(_ organisation: String, at lane: LaneID) -> GroupPart? {
-    for set in setsOfIP[lane.ip] ?? [] {
+    for set in openSets(lane.ip) {
       let shelf = Shelf(set: set, key: lane.key, organisation: organisation)
       if let part = pickedNow[shelf]?.last(where: { remaining($0) > 0 }) { return part }
     }

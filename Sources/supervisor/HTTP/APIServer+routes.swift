@@ -23,6 +23,8 @@ struct APIParts: Sendable {
   var queue: QueueRoutes
   var logs: LogRoutes
   var deadLetters: DeadLetterRoutes
+  var policy: PolicyRoutes
+  var reputation: ReputationRoutes
 }
 
 extension APIServer {
@@ -31,7 +33,7 @@ extension APIServer {
   /// Every route, in one table.
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
-      + parts.queue.all + parts.logs.all + parts.deadLetters.all
+      + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {

@@ -31,6 +31,12 @@ struct JSONBody {
     return value
   }
 
+  /// A finite number; nil when it is absent or something else. True and false are no numbers.
+  func double(_ name: String) -> Double? {
+    guard let number = object[name] as? NSNumber, String(cString: number.objCType) != "c", number.doubleValue.isFinite else { return nil }
+    return number.doubleValue
+  }
+
   func domain(_ name: String) throws(APIError) -> String? {
     guard let text = try text(name, limit: 253) else { return nil }
     guard let domain = DomainName.ascii(text), DomainName.isMailDomain(domain) else { throw .bad("\(name) must be a domain name") }

@@ -89,14 +89,17 @@ actor OutcomeLoop {
     let (open, lanes) = await dispatcher.whereabouts(outcomes.map(\.number))
     var items: [EffectItem] = []
     var records: [DoneRecord?] = []
-    var settled: [(number: MessageNumber, wasBegun: Bool)] = []
+    var settled: [Dispatcher.Settled] = []
     var reductions: [Reduction] = []
     for outcome in outcomes {
       let reduction = reduce(outcome, now, open: open, lane: lanes[outcome.number])
       reductions.append(reduction)
       items.append(reduction.item)
       records.append(reduction.done)
-      settled.append((outcome.number, reduction.result.map { $0.kind != .unbegun } ?? true))
+      settled.append(
+        Dispatcher.Settled(
+          number: outcome.number, wasBegun: reduction.result.map { $0.kind != .unbegun } ?? true, isRefunded: reduction.item.fate.isRefunded
+        ))
     }
     let learnt = await book.learn(reductions.map(\.lesson), now: now)
     for opened in learnt.opened {
@@ -148,7 +151,8 @@ actor OutcomeLoop {
           suppression: nil))
     }
     var input = ReducerInput(
-      record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks, group: stored.group)
+      record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks, group: stored.group
+    )
     input.laneKey = lane
     if let set = stored.group.flatMap({ IPSet($0.set) }) {
       input.otherIPs = set.addresses(pools: pools).filter { $0 != result.sourceIP && open.contains($0) }

@@ -19,8 +19,10 @@ actor PolicyBook {
     var breakers: [BreakerKey: CircuitBreaker] = [:]
     /// An organisation at one provider that is to stay away until then.
     var pauses: [BreakerKey: TimedGate] = [:]
+    /// By IP.
+    var warming: [String: IPWarming] = [:]
 
-    var isEmpty: Bool { rates.isEmpty && domains.isEmpty && breakers.isEmpty && pauses.isEmpty }
+    var isEmpty: Bool { rates.isEmpty && domains.isEmpty && breakers.isEmpty && pauses.isEmpty && warming.isEmpty }
   }
 
   struct TimedGate: Sendable, Equatable {
@@ -38,6 +40,10 @@ actor PolicyBook {
 
   private var providers: ProviderTable
   private let breakerPolicy: BreakerPolicy
+  private let warmingPolicy: WarmingPolicy
+  /// This host's IPs, and whether the configuration says that they are warm.
+  private let ips: [String: Bool]
+  private var warming: [String: IPWarming] = [:]
   private var rates: [LaneID: AdaptiveRate] = [:]
   private var domains: [String: DomainHealth] = [:]
   private var breakers: [BreakerKey: CircuitBreaker] = [:]
@@ -45,9 +51,11 @@ actor PolicyBook {
   /// Rates as they were last written: a row that only counts on is not written again within the hour.
   private var written: [LaneID: (rate: AdaptiveRate, at: Milliseconds)] = [:]
 
-  init(providers: ProviderTable, breaker: BreakerPolicy) {
+  init(providers: ProviderTable, breaker: BreakerPolicy, warming: WarmingPolicy, ips: [String: Bool]) {
     self.providers = providers
     breakerPolicy = breaker
+    warmingPolicy = warming
+    self.ips = ips
   }
 
   func setProviders(_ providers: ProviderTable) -> Changes {
@@ -73,13 +81,20 @@ actor PolicyBook {
     breakers = [:]
     pauses = [:]
     written = [:]
+    warming = [:]
     var idle: [PolicyRow] = []
     for (field, text) in rows where !take(field, text, now) { idle.append(PolicyRow(field: field, text: nil)) }
+    for (ip, isWarmed) in ips {
+      var state = warming[ip] ?? IPWarming(now: now, policy: warmingPolicy, isExempt: isWarmed)
+      state.setExempt(isWarmed, policy: warmingPolicy)
+      warming[ip] = state
+    }
     var changes = Changes()
     changes.rates = rates
     changes.domains = domains
     changes.breakers = breakers
     changes.pauses = pauses
+    changes.warming = warming
     return (changes, idle)
   }
 
@@ -101,6 +116,10 @@ actor PolicyBook {
     case "away":
       guard let key = BreakerKey(name), let gate = TimedGate(text: text), gate.until > now else { return false }
       pauses[key] = gate
+    case "warm":
+      guard let state = IPWarming(text: text) else { return false }
+      // Another host's IPs are not ours to lead.
+      if ips[name] != nil { warming[name] = state }
     default:
       // Another policy's row.
       return true
@@ -117,9 +136,12 @@ actor PolicyBook {
       guard let lesson else { continue }
       learnRate(lesson, now, &changes)
       learnHealth(lesson, now, &changes)
+      learnWarming(lesson, now, &changes)
       for provider in [nil, lesson.provider] as [MailboxProvider?] {
         let key = BreakerKey(organisation: lesson.organisation, provider: provider)
-        if case .opened(let bounces, let complaints)? = learnBreaker(key, lesson, now, &changes), provider == nil, let breaker = breakers[key] {
+        if case .opened(let bounces, let complaints)? = learnBreaker(key, lesson, now, &changes), provider == nil,
+          let breaker = breakers[key]
+        {
           learnt.opened.append((index, lesson.organisation, breaker, bounces, complaints))
         }
       }
@@ -165,6 +187,12 @@ actor PolicyBook {
     if health.hasTrouble || wasShut { changes.domains[lesson.domain] = health }
   }
 
+  private func learnWarming(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
+    guard let outcome = IPWarming.Outcome(lesson.what), warming[lesson.ip] != nil else { return }
+    warming[lesson.ip]?.note(outcome, provider: lesson.provider.rawValue, now: now)
+    changes.warming[lesson.ip] = warming[lesson.ip]
+  }
+
   private func learnBreaker(_ key: BreakerKey, _ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes)
     -> CircuitBreaker.Transition?
   {
@@ -200,6 +228,7 @@ actor PolicyBook {
     }
     for (domain, health) in changes.domains { rows.append(PolicyRow(field: "domain:\(domain)", text: health.text)) }
     for (key, breaker) in changes.breakers { rows.append(PolicyRow(field: "breaker:\(key)", text: breaker.text)) }
+    for (ip, state) in changes.warming { rows.append(PolicyRow(field: "warm:\(ip)", text: state.text)) }
     for (key, gate) in changes.pauses { rows.append(PolicyRow(field: "away:\(key)", text: gate.text)) }
     return rows
   }
@@ -237,6 +266,37 @@ actor PolicyBook {
     _ = breaker.tick(now: now)
     return breaker
   }
+
+  // MARK: warming
+
+  /// Judges the days that are over.
+  func rollWarming(now: Milliseconds) -> (rows: [PolicyRow], changes: Changes, events: [(ip: String, event: WarmingEvent)]) {
+    var changes = Changes()
+    var events: [(ip: String, event: WarmingEvent)] = []
+    for (ip, state) in warming {
+      var state = state
+      let told = state.roll(now: now, policy: warmingPolicy)
+      guard state != warming[ip] else { continue }
+      warming[ip] = state
+      changes.warming[ip] = state
+      events += told.map { (ip, $0) }
+    }
+    return (rows(changes, now), changes, events)
+  }
+
+  /// An order about one IP's warming. Nil when it is not ours.
+  func changeWarming(_ ip: String, now: Milliseconds, _ order: @Sendable (inout IPWarming, WarmingPolicy) -> Void) -> (
+    rows: [PolicyRow], changes: Changes
+  )? {
+    guard var state = warming[ip] else { return nil }
+    order(&state, warmingPolicy)
+    warming[ip] = state
+    var changes = Changes()
+    changes.warming[ip] = state
+    return (rows(changes, now), changes)
+  }
+
+  func warmingStates() -> [String: IPWarming] { warming }
 
   func rate(of lane: LaneID) -> AdaptiveRate? { rates[lane] }
 }

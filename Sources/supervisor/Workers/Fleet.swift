@@ -43,12 +43,29 @@ actor Fleet {
   private let config: MTAConfig
   private let ordersPath: String
   private var orders: OperatorOrders
+  private var causes = PullCauses()
+  private let showGate: @Sendable (String, Gate?) async -> Void
+  private let warmingRows: @Sendable () async -> [String: WarmingRow]
   private let lives: [WorkerLife]
   /// Addresses that the configuration no longer has, whose journals may hold unfinished business.
   private let removed: [WorkerLife]
 
-  init(config: MTAConfig, settings: WorkerLife.Settings) throws {
+  /// How far an IP's warming is.
+  struct WarmingRow: Sendable {
+    var warming: Warming
+    var isInProbation: Bool
+  }
+
+  /// - Parameters:
+  ///   - pulled: what blocklists and identity had pulled when this process began.
+  ///   - gate: (address, gate): what is shown of a shut IP.
+  init(
+    config: MTAConfig, settings: WorkerLife.Settings, pulled: [(ip: String, cause: PullCauses.Cause, pull: OperatorOrders.Pull)],
+    gate: @escaping @Sendable (String, Gate?) async -> Void, warming: @escaping @Sendable () async -> [String: WarmingRow]
+  ) throws {
     self.config = config
+    showGate = gate
+    warmingRows = warming
     ordersPath = config.stateDir + "/operator.json"
     let orders = try OperatorOrders.read(ordersPath)
     self.orders = orders
@@ -59,11 +76,16 @@ actor Fleet {
         ip: MTAConfig.SourceIP(address: address, publicAddress: address, ehloName: config.hostname, isWarmed: false),
         settings: settings, pulled: OperatorOrders.Pull(since: SystemClock.now(), reason: "not in the configuration"))
     }
-    lives = config.sourceIPs.map { WorkerLife(ip: $0, settings: settings, pulled: orders.pulled[$0.address]) }
+    var causes = PullCauses()
+    for (ip, pull) in orders.pulled { _ = causes.add(.operator, pull, to: ip) }
+    for (ip, cause, pull) in pulled { _ = causes.add(cause, pull, to: ip) }
+    self.causes = causes
+    lives = config.sourceIPs.map { WorkerLife(ip: $0, settings: settings, pulled: causes.shown($0.address)?.pull) }
   }
 
   /// Runs every worker until cancelled, and waits for their end.
   func run() async {
+    for life in lives { await showGate(life.ip.address, causes.gate(life.ip.address)) }
     await withTaskGroup(of: Void.self) { group in
       for life in lives + removed { group.addTask { await life.run() } }
     }
@@ -71,13 +93,17 @@ actor Fleet {
 
   func list() async -> [Row] {
     var rows: [Row] = []
+    let warming = await warmingRows()
     for life in lives {
       let ip = life.ip
+      var state = await life.state
+      let row = warming[ip.address]
+      if state == .active, let row { state = row.isInProbation ? .probation : .warming }
       rows.append(
         Row(
           address: ip.address, public: ip.publicAddress, pool: config.pools(of: ip.address).joined(separator: ","),
-          ehlo: ip.ehloName, state: await life.state, reason: await life.reason,
-          since: Timestamp.rfc3339(await life.since), pid: await life.pid, warming: nil))
+          ehlo: ip.ehloName, state: state, reason: await life.reason,
+          since: Timestamp.rfc3339(await life.since), pid: await life.pid, warming: row?.warming))
     }
     return rows
   }
@@ -92,16 +118,38 @@ actor Fleet {
   /// False when the address is not ours.
   func pull(_ address: String, reason: String) async throws -> Bool {
     guard let life = life(address) else { return false }
-    orders.pulled[life.ip.address] = OperatorOrders.Pull(since: SystemClock.now(), reason: reason)
+    let pull = OperatorOrders.Pull(since: SystemClock.now(), reason: reason)
+    orders.pulled[life.ip.address] = pull
     try orders.write(ordersPath)
-    await life.pull(reason: reason)
+    await hold(life, .operator, pull)
     return true
+  }
+
+  /// Blocklists or identity pull an IP. False when the address is not ours.
+  func pull(_ address: String, _ cause: PullCauses.Cause, reason: String, since: Milliseconds) async {
+    guard let life = life(address) else { return }
+    await hold(life, cause, OperatorOrders.Pull(since: since, reason: reason))
+  }
+
+  private func hold(_ life: WorkerLife, _ cause: PullCauses.Cause, _ pull: OperatorOrders.Pull) async {
+    let isFirst = causes.add(cause, pull, to: life.ip.address)
+    await showGate(life.ip.address, causes.gate(life.ip.address))
+    if isFirst { await life.pull(reason: pull.reason) }
+  }
+
+  /// One cause less; the worker starts when it was the last. False when that cause did not stand.
+  func release(_ address: String, _ cause: PullCauses.Cause) async {
+    guard let life = life(address), causes.remove(cause, from: life.ip.address) else { return }
+    await showGate(life.ip.address, causes.gate(life.ip.address))
+    await life.restore()
   }
 
   func restore(_ address: String) async throws -> Bool {
     guard let life = life(address) else { return false }
     orders.pulled[life.ip.address] = nil
     try orders.write(ordersPath)
+    for cause in PullCauses.Cause.allCases { _ = causes.remove(cause, from: life.ip.address) }
+    await showGate(life.ip.address, nil)
     await life.restore()
     return true
   }

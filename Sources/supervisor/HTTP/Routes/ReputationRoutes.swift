@@ -1,0 +1,186 @@
+import DeliveryPolicy
+import HTTPTypes
+import MTAConfig
+import MailModel
+import Observability
+import Redis
+
+/// `GET /ip-reputation` with upstream's shape (contract section 1.7). Its clients refuse any further key in `routing`.
+struct ReputationRoutes: Sendable {
+  let config: MTAConfig
+  let reputation: Reputation
+  let book: PolicyBook
+  let store: QueueStore
+  let fleet: Fleet
+
+  var all: [APIRoute] {
+    [
+      APIRoute(method: .get, path: "/ip-reputation", access: .master, handler: list),
+      APIRoute(method: .get, path: "/ip-reputation/:ip", access: .master, handler: one),
+    ]
+  }
+
+  /// What is known of one IP, gathered once a request.
+  private struct Facts {
+    var now: Milliseconds
+    var lists: [String: BlocklistSnapshot.Row]
+    var identities: [String: IdentityMonitor.Row]
+    var warming: [String: IPWarming]
+    var isActive: [String: Bool]
+  }
+
+  private func facts() async -> Facts {
+    let now = SystemClock.now()
+    let snapshot = await reputation.blocklists?.snapshot()
+    let identities = await reputation.identity?.rows() ?? []
+    let rows = await fleet.list()
+    return Facts(
+      now: now, lists: Dictionary((snapshot?.rows ?? []).map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first }),
+      identities: Dictionary(identities.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first }),
+      warming: await book.warmingStates(),
+      isActive: Dictionary(
+        rows.map { ($0.address, [.active, .warming, .probation].contains($0.state)) }, uniquingKeysWith: { first, _ in first }))
+  }
+
+  @Sendable private func list(_ call: APIRequest) async throws -> HTTPAnswer {
+    let organisation = call.query["organizationId"]
+    if let organisation, !(1...128).contains(organisation.utf8.count) { throw APIError.bad("organizationId must be 1 to 128 characters") }
+    let facts = await facts()
+    let ips = config.sourceIPs.flatMap { ip in config.pools(of: ip.address).map { row(ip.address, pool: $0, facts) } }
+    return HTTPAnswer(
+      .ok,
+      JSONObject([
+        ("date", .text(Self.date(facts.now))), ("ips", JSONObject.list(ips)),
+        (
+          "routing",
+          .raw(
+            JSONObject([
+              ("generatedAt", .number(facts.now)), ("signals", JSONObject.list(await signals(facts, organisation: organisation))),
+            ]).string)
+        ),
+      ]).string)
+  }
+
+  @Sendable private func one(_ call: APIRequest) async throws -> HTTPAnswer {
+    let address = IPAddress.canonical(call.parameters["ip"] ?? "") ?? call.parameters["ip"] ?? ""
+    let facts = await facts()
+    let state = facts.warming[address]
+    let day = state?.today.total ?? WarmingDay.Counts()
+    let sent = day.answers
+    func percent(_ count: Int) -> JSONObject.Value { .raw(Self.percent(count, of: sent)) }
+    var object = JSONObject([
+      ("ip", .text(address)), ("date", .text(Self.date(facts.now))),
+      (
+        "metrics",
+        .raw(
+          JSONObject([
+            ("sent", .number(Int64(sent))), ("delivered", .number(Int64(day.delivered))), ("bounced", .number(Int64(day.bounced))),
+            ("deferred", .number(Int64(day.deferred))), ("rejected", .number(0)), ("errors", .number(0)),
+          ]).string)
+      ),
+      (
+        "rates",
+        .raw(
+          JSONObject([("bounceRate", percent(day.bounced)), ("deferralRate", percent(day.deferred)), ("errorRate", .raw("0"))]).string)
+      ),
+      ("warming", .raw(state.map { Self.json($0).string } ?? "null")),
+      ("pool", .raw(config.pools(of: address).first.map { Self.pool($0, address, facts).string } ?? "null")),
+    ])
+    object.fields += Self.standing(address, facts)
+    return HTTPAnswer(.ok, object.string)
+  }
+
+  private func row(_ address: String, pool: String, _ facts: Facts) -> JSONObject {
+    let state = facts.warming[address]
+    let day = state?.today.total ?? WarmingDay.Counts()
+    var object = JSONObject([
+      ("ip", .text(address)), ("sent", .number(Int64(day.answers))), ("delivered", .number(Int64(day.delivered))),
+      ("bounced", .number(Int64(day.bounced))), ("deferred", .number(Int64(day.deferred))),
+      ("bounceRate", .raw(Self.percent(day.bounced, of: day.answers))), ("warmingPhase", .text(Self.phase(state))),
+      ("warmingDay", .number(Int64(state.map { $0.isLimited ? $0.day : max($0.day, 30) } ?? 0))),
+    ])
+    object.fields += Self.pool(pool, address, facts).fields + Self.standing(address, facts)
+    return object
+  }
+
+  private static func pool(_ pool: String, _ address: String, _ facts: Facts) -> JSONObject {
+    var reasons: [String] = []
+    if facts.lists[address]?.pulledSince != nil { reasons.append("dnsbl") }
+    if facts.identities[address]?.pulledSince != nil { reasons.append("fcrdns") }
+    return JSONObject([
+      ("pool", .text(pool)), ("active", .bool(facts.isActive[address] ?? false)),
+      ("blockReasons", .raw("[" + reasons.map(JSONText.quoted).joined(separator: ",") + "]")),
+    ])
+  }
+
+  private static func standing(_ address: String, _ facts: Facts) -> [(String, JSONObject.Value)] {
+    let row = facts.lists[address]
+    let identity = facts.identities[address]
+    var fields: [(String, JSONObject.Value)] = [
+      ("fcrdns", .raw(identity?.identity?.json ?? "null")), ("ipv6Spf", .raw("null")), ("sourceAddress", .raw("null")),
+      ("dnsbl", .text(row?.dnsbl.rawValue ?? "unknown")),
+      ("dnsblListings", .raw("[" + (row?.dnsblListings ?? []).map(JSONText.quoted).joined(separator: ",") + "]")),
+      ("dnsblUnmeasured", .bool(row?.dnsblUnmeasured ?? true)),
+    ]
+    if let at = row?.dnsblCheckedAt { fields.append(("dnsblCheckedAt", .number(at))) }
+    return fields
+  }
+
+  private static func json(_ state: IPWarming) -> JSONObject {
+    let today = state.today.total
+    return JSONObject([
+      ("phase", .text(phase(state))), ("currentDay", .number(Int64(state.isLimited ? state.day : max(state.day, 30)))),
+      ("dailyCap", state.isLimited ? .number(Int64(state.probation?.cap ?? state.cap)) : .raw("null")),
+      ("sentToday", .number(Int64(today.delivered))), ("bounceRate", .raw(String(today.bounceRate))),
+      ("deferralRate", .raw(String(today.deferralRate))),
+    ])
+  }
+
+  /// ramp, plateau, graduated, unknown: the names that clients know.
+  private static func phase(_ state: IPWarming?) -> String {
+    guard let state else { return "unknown" }
+    return switch state.phase {
+    case .ramp: "ramp"
+    case .plateau: "plateau"
+    case .graduated, .exempt: state.probation == nil ? "graduated" : "ramp"
+    }
+  }
+
+  /// Two decimals, in percent.
+  private static func percent(_ count: Int, of total: Int) -> String {
+    guard total > 0 else { return "0" }
+    let hundredths = (Double(count) / Double(total) * 10_000).rounded()
+    let value = hundredths / 100
+    return Int64(exactly: value).map(String.init) ?? String(value)
+  }
+
+  private static func date(_ now: Milliseconds) -> String { String(Timestamp.rfc3339(now).prefix(10)) }
+
+  // MARK: signals
+
+  /// What should change a client's routing (contract section 1.7), at most 32.
+  private func signals(_ facts: Facts, organisation: String?) async -> [JSONObject] {
+    var list: [JSONObject] = []
+    func add(_ provider: String, _ source: String, _ severity: String) {
+      list.append(
+        JSONObject([
+          ("provider", .text(provider)), ("source", .text(source)), ("severity", .text(severity)), ("observedAt", .number(facts.now)),
+        ]))
+    }
+    let rows = config.sourceIPs.map {
+      (isActive: facts.isActive[$0.address] ?? false, lists: facts.lists[$0.address], id: facts.identities[$0.address])
+    }
+    let listed = rows.filter { $0.lists?.pulledSince != nil }
+    if !rows.isEmpty, rows.allSatisfy({ !$0.isActive && ($0.lists?.pulledSince != nil || $0.id?.pulledSince != nil) }) {
+      add("all", listed.count == rows.count ? "dnsbl_listed" : "ip_quarantined", "critical")
+    } else if !listed.isEmpty {
+      add("all", "dnsbl_partial", "critical")
+    }
+    if rows.contains(where: { $0.lists?.dnsbl == .unknown }) { add("all", "dnsbl_unknown", "warning") }
+    for row in await book.breakerRows(now: facts.now) where row.breaker.state == .open && list.count < 32 {
+      guard organisation == nil || organisation == row.key.organisation, let provider = row.key.provider else { continue }
+      add(provider.eventName, "breaker_open", "critical")
+    }
+    return Array(list.prefix(32))
+  }
+}

@@ -1,0 +1,224 @@
+import Foundation
+import NIOCore
+import SMTPServer
+import TestSupport
+import Testing
+
+/// What outcomes teach, on the running product: each policy's effect at the sink, at the gates, and after `kill -9`.
+@Suite(.serialized) struct PolicyTests {
+  struct Rig {
+    let dns: NameServer
+    let mta: MTAFixture
+
+    init(
+      zones: [String: [String]] = Zones.separate(4), ips: [String] = ["127.0.0.21"], providers: String? = nil, extra: String = "",
+      script: @escaping SinkScript
+    ) async throws {
+      dns = try await NameServer(zones: zones)
+      var options = MTAFixture.Options()
+      options.dns = dns
+      options.pools = ["transactional": ips]
+      if let providers { options.providers = providers }
+      options.extra = "retry: { delays: [300ms, 1s], jitter: 0 }\n" + extra
+      options.script = script
+      mta = try await MTAFixture(options)
+      try await mta.start()
+      try await mta.registerDKIM("sender.example")
+    }
+
+    func end() async {
+      await mta.tearDown()
+      dns.stop()
+    }
+
+    /// Shut gates, by reason.
+    func gates(_ reason: String) async throws -> [[String: Any]] {
+      (try await mta.get("/v1/gates").json["gates"] as? [[String: Any]] ?? []).filter { $0["reason"] as? String == reason }
+    }
+
+    /// Scope, key and end of the gates of some reasons, for comparing.
+    func summary(_ reasons: Set<String>) async throws -> Set<String> {
+      Set(
+        (try await mta.get("/v1/gates").json["gates"] as? [[String: Any]] ?? []).filter { reasons.contains($0["reason"] as? String ?? "") }
+          .map { row in ["scope", "key", "reason", "since", "until"].map { "\(row[$0] ?? "")" }.joined(separator: " ") })
+    }
+  }
+
+  static func refuses(_ text: String, where matches: @escaping @Sendable (String) -> Bool) -> SinkScript {
+    { moment in if case .rcpt(let recipient) = moment, matches(recipient) { .reply(text) } else { nil } }
+  }
+
+  /// A bad list stops its organisation, nobody else; told once; `kill -9` changes nothing; a reset lets it go on.
+  @Test func theBreakerOfAnOrganisation() async throws {
+    let rig = try await Rig(script: Self.refuses("550 5.1.1 no such user") { $0.hasPrefix("bad") })
+    for index in 0..<50 { try await rig.mta.send("bad\(index)", to: "bad\(index)@\(Zones.domain(index % 4))", org: "careless") }
+    try await eventually("the breaker opened") { rig.mta.receiver.all.contains { $0.event == "org.circuit_breaker" } }
+    for index in 0..<5 { try await rig.mta.send("held\(index)", to: "good\(index)@\(Zones.domain(0))", org: "careless") }
+    try await rig.mta.send("other", to: "good@\(Zones.domain(0))", org: "careful")
+    try await eventually("another organisation's mail leaves") { rig.mta.receiver.messageIDs("sent") == ["other"] }
+    let gate = try #require(try await rig.gates("breaker").first { $0["key"] as? String == "careless" })
+    #expect(gate["scope"] as? String == "organisation" && gate["messages"] as? Int == 5)
+    let before = try await rig.summary(["breaker"])
+    let events = rig.mta.receiver.all.filter { $0.event == "org.circuit_breaker" }
+    #expect(events.count == 1 && events[0].fields["organizationId"] == "careless" && events[0].fields["severity"] == "critical")
+    #expect(events[0].fields["bounceRate"] == "1.0")
+
+    try await rig.mta.killSupervisor()
+    try await rig.mta.start()
+    try await eventually("the same gates with the same end") { try await rig.summary(["breaker"]) == before }
+    #expect(rig.mta.receiver.messageIDs("sent") == ["other"])
+
+    let list = try rig.mta.command("breaker", "list", "--json").output
+    #expect(list.contains("\"organizationId\":\"careless\",\"provider\":null,\"state\":\"open\""))
+    #expect(try rig.mta.command("breaker", "reset", "nobody").code == 1)
+    #expect(try await rig.mta.call("POST", "/breakers/careless/reset", body: nil).status == 200)
+    try await eventually("its mail goes on") { rig.mta.receiver.messageIDs("sent").count == 6 }
+    #expect(try await rig.gates("breaker").isEmpty)
+    #expect(rig.mta.receiver.all.filter { $0.event == "org.circuit_breaker" }.count == 1)
+    await rig.end()
+  }
+
+  /// After its time the breaker lets a few through and closes on their word.
+  @Test func halfOpenLetsFiveThrough() async throws {
+    let isBad = Locked(true)
+    let asked = Locked<[String]>([])
+    let rig = try await Rig(
+      extra: "breaker: { open: 4s, reopen: 4s }\n",
+      script: { moment in
+        guard case .rcpt(let recipient) = moment else { return nil }
+        asked.change { $0.append(recipient) }
+        return isBad.value ? .reply("550 5.1.1 no such user") : .reply("250 ok", after: .milliseconds(300))
+      })
+    for index in 0..<50 { try await rig.mta.send("b\(index)", to: "b\(index)@\(Zones.domain(index % 4))", org: "o") }
+    try await eventually("the breaker opened") { rig.mta.receiver.all.contains { $0.event == "org.circuit_breaker" } }
+    isBad.change { $0 = false }
+    asked.change { $0 = [] }
+    for index in 0..<40 { try await rig.mta.send("g\(index)", to: "g\(index)@\(Zones.domain(index % 4))", org: "o") }
+    try await eventually("probes go out", within: .seconds(15)) { !asked.value.isEmpty }
+    #expect(rig.mta.receiver.messageIDs("sent").isEmpty && asked.value.count <= 5)
+    try await eventually("all is sent", within: .seconds(20)) { rig.mta.receiver.messageIDs("sent").count == 40 }
+    let state = try await rig.mta.get("/breakers").body
+    #expect(state.contains("\"state\":\"closed\"") && !state.contains("\"state\":\"open\""))
+    await rig.end()
+  }
+
+  /// One IP's bad name at greeting: the message leaves by another, nobody is suppressed, no breaker moves.
+  @Test func anIPsReputationIsNotTheRecipients() async throws {
+    let rig = try await Rig(
+      ips: ["127.0.0.21", "127.0.0.22"],
+      script: { moment in
+        if case .connect("127.0.0.21", _) = moment {
+          .reply("554 5.7.1 Service unavailable; client [127.0.0.21] blocked using zen.example")
+        } else {
+          nil
+        }
+      })
+    for index in 0..<6 { try await rig.mta.send("m\(index)", to: "u\(index)@\(Zones.domain(0))", org: "o") }
+    try await eventually("all leave") { rig.mta.receiver.messageIDs("sent").count == 6 }
+    #expect(Set(rig.mta.log.all.map(\.peer)) == ["127.0.0.22"])
+    #expect(rig.mta.receiver.messageIDs("bounced").isEmpty && rig.mta.receiver.messageIDs("failed").isEmpty)
+    #expect(try await rig.mta.get("/suppression/stats").json["total"] as? Int == 0)
+    #expect(try await !rig.mta.get("/breakers").body.contains("\"bounceRate\":1"))
+    // That IP stays away from this domain for a while; the other does not.
+    let gate = try #require(try await rig.mta.get("/v1/gates").json["gates"] as? [[String: Any]])
+    #expect(gate.isEmpty, "nothing waits behind it")
+    #expect(try rig.mta.redis("HGET", "{mta}:policy", "rate:127.0.0.21/domain:\(Zones.domain(0))").hasPrefix("a1 "))
+    await rig.end()
+  }
+
+  /// No IP is left to try: bounced, soft, and nobody's address is condemned.
+  @Test func theOnlyIPIsBlocked() async throws {
+    let rig = try await Rig(script: Self.refuses("550 5.7.1 blocked using zen.example") { _ in true })
+    try await rig.mta.send("m", to: "u@\(Zones.domain(0))", org: "o")
+    try await eventually("it is bounced") { rig.mta.receiver.messageIDs("bounced") == ["m"] }
+    #expect(rig.mta.receiver.all.first { $0.event == "bounced" }?.fields["bounceType"] == "soft")
+    #expect(try await rig.mta.get("/suppression/stats").json["total"] as? Int == 0)
+    // The next one waits for the lane, with a time.
+    try await rig.mta.send("next", to: "v@\(Zones.domain(0))", org: "o")
+    try await eventually("its lane is shut") { try await rig.gates("throttle").contains { $0["until"] is String } }
+    let before = try await rig.summary(["throttle"])
+    try await rig.mta.killSupervisor()
+    try await rig.mta.start()
+    try await eventually("the same gate with the same end") { try await rig.summary(["throttle"]) == before }
+    await rig.end()
+  }
+
+  /// A provider that asks for less gets less, at the sink; twenty clean deliveries raise it again.
+  @Test func aThrottledLaneSlowsDown() async throws {
+    let isStrict = Locked(true)
+    let rig = try await Rig(
+      zones: Zones.hosted(2, mx: "mx1.yahoodns.net"),
+      providers: "yahoo: {defaultRate: 60000, ceiling: 60000, floor: 3, maxConnections: 1, mx: [yahoodns.net]}",
+      script: { moment in
+        if case .mail = moment, isStrict.value {
+          .reply("421 4.7.0 [TSS04] Messages temporarily deferred due to unexpected volume")
+        } else {
+          nil
+        }
+      })
+    try await rig.mta.send("a", to: "u@\(Zones.domain(0))", org: "o")
+    try await eventually("it was deferred") { rig.mta.receiver.messageIDs("deferred").contains("a") }
+    isStrict.change { $0 = false }
+    try await rig.mta.send("b", to: "u@\(Zones.domain(1))", org: "o")
+    // TSS04 means: stay away for hours. Both domains are that provider's.
+    try await eventually("both wait for the lane") {
+      try await rig.gates("throttle").contains { $0["key"] as? String == "127.0.0.21/yahoo" && $0["until"] is String }
+    }
+    #expect(rig.mta.receiver.messageIDs("sent").isEmpty)
+    let row = try rig.mta.redis("HGET", "{mta}:policy", "rate:127.0.0.21/yahoo").split(separator: " ")
+    #expect(row.count > 1 && Double(row[1]) ?? 60_000 < 60_000)
+    await rig.end()
+  }
+
+  /// A full mailbox and a greylisting slow nobody; a dead domain waits by itself, with a time that survives `kill -9`.
+  @Test func whatSpeaksOfOneMailboxSlowsNobody() async throws {
+    let rig = try await Rig(
+      zones: [
+        "test-zone.example": Zones.separate(2)["test-zone.example", default: []] + ["dead IN MX 10 deadmx", "deadmx IN A 127.0.0.99"]
+      ],
+      script: Self.refuses("552 5.2.2 mailbox full") { $0.hasPrefix("full") })
+    for index in 0..<30 { try await rig.mta.send("full\(index)", to: "full\(index)@\(Zones.domain(0))", org: "o") }
+    try await eventually("all were deferred") { Set(rig.mta.receiver.messageIDs("deferred")).count == 30 }
+    try await rig.mta.send("fine", to: "fine@\(Zones.domain(0))", org: "o")
+    try await eventually("the neighbour's mail leaves") { rig.mta.receiver.messageIDs("sent") == ["fine"] }
+    for reason in ["smtp_response", "connection_backoff", "breaker"] { #expect(try await rig.gates(reason).isEmpty) }
+
+    try await rig.mta.send("dead1", to: "u@dead.test-zone.example", org: "o")
+    try await eventually("nobody is there") { rig.mta.receiver.messageIDs("deferred").contains("dead1") }
+    try await rig.mta.send("dead2", to: "v@dead.test-zone.example", org: "o")
+    try await eventually("the domain is left alone") {
+      try await rig.gates("connection_backoff").contains { $0["key"] as? String == "dead.test-zone.example" }
+    }
+    let before = try await rig.summary(["connection_backoff"])
+    try await rig.mta.killSupervisor()
+    try await rig.mta.start()
+    try await eventually("the same gate with the same end") { try await rig.summary(["connection_backoff"]) == before }
+    await rig.end()
+  }
+
+  /// A profile that the API changes is in force at once.
+  @Test func profilesChangeAtOnce() async throws {
+    let rig = try await Rig(
+      providers: "other: {defaultRate: 0.5, floor: 0.1, ceiling: 600000, maxConnections: 4}", script: { _ in nil })
+    try await rig.mta.send("first", to: "u@\(Zones.domain(0))", org: "o")
+    for index in 0..<10 { try await rig.mta.send("m\(index)", to: "u\(index)@\(Zones.domain(0))", org: "o") }
+    try await eventually("one leaves, the others wait two minutes each") { try await !rig.gates("throttle").isEmpty }
+    #expect(rig.mta.log.count <= 1)
+    let answer = try await rig.mta.call("PUT", "/isp-profiles/other", body: "{\"defaultRate\":600000}")
+    #expect(answer.status == 200 && answer.body.contains("\"defaultRate\":600000"))
+    try await eventually("they leave", within: .seconds(130)) { rig.mta.log.count == 11 }
+    for (body, text) in [
+      ("{\"x\":1}", "Unknown profile field: x"),
+      ("{\"defaultRate\":-1}", "defaultRate must be finite and between 0 (exclusive) and 1000000"),
+      ("{\"floor\":700000}", "floor, defaultRate and ceiling must satisfy floor <= defaultRate <= ceiling"),
+      ("{\"defaultRate\":true}", "defaultRate must be finite and between 0 (exclusive) and 1000000"),
+    ] {
+      let answer = try await rig.mta.call("PUT", "/isp-profiles/other", body: body)
+      #expect(answer.status == 400 && answer.body == "{\"error\":\"\(text)\"}")
+    }
+    #expect(try await rig.mta.call("DELETE", "/isp-profiles/other", body: nil).body == "{\"deleted\":true}")
+    #expect(try await rig.mta.get("/isp-profiles/other").body.contains("\"defaultRate\":0.5"))
+    #expect(try await rig.mta.get("/isp-profiles/nobody").status == 400)
+    await rig.end()
+  }
+}

@@ -1,0 +1,51 @@
+#!/bin/bash
+# Unpacks Debian's Postfix, Exim and OpenSMTPD into folders of their own, each a small root with the libraries it needs, for
+# the tests to chroot into: the three packages exclude each other, and nothing of them is installed or started on this host.
+# Call: peers.sh [FOLDER]; what is there already is left alone.
+set -euo pipefail
+peers=${1:-"$(dirname "$0")/../../.build-peers"}
+mkdir -p "$peers"
+cd "$peers"
+
+# Copies what a dynamic program needs into the root, at the paths where its loader looks.
+add_libraries() {
+  local root=$1
+  find "$root" -type f -print0 | while IFS= read -r -d '' file; do
+    [ "$(head -c 4 "$file" | tr -d '\0')" = $'\x7fELF' ] || continue
+    LD_LIBRARY_PATH="$root/usr/lib/postfix" ldd "$file" 2>/dev/null || true
+  done | grep -o '/[^ ]*' | sort -u | while read -r library; do
+    case "$library" in "$root"/*) continue ;; esac
+    mkdir -p "$root$(dirname "$library")"
+    cp -Lu "$library" "$root$library"
+  done
+}
+
+# Package lists that are missing or old are read anew, once.
+download() {
+  apt-get download -qq "$@" 2>../log && return
+  local sudo=""
+  if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
+  $sudo apt-get -o DPkg::Lock::Timeout=400 update -qq
+  apt-get download -qq "$@" 2>../log || { cat ../log >&2; exit 1; }
+}
+
+# unpack NAME PACKAGE…
+unpack() {
+  local name=$1
+  shift
+  [ -e "$name/complete" ] && return
+  echo "fetching Debian packages (unpacked into $(basename "$PWD")/$name, not installed): $*"
+  rm -rf "$name"
+  mkdir -p "$name/debs" "$name/root/bin"
+  (cd "$name/debs" && download "$@")
+  for file in "$name"/debs/*.deb; do dpkg-deb -x "$file" "$name/root"; done
+  # Mail is handed to programs by a shell; the rest of a system is not wanted.
+  cp -L /bin/sh "$name/root/bin/sh"
+  rm -rf "$name"/debs "$name"/root/usr/share "$name"/root/lib/systemd "$name"/root/etc/*
+  add_libraries "$PWD/$name/root"
+  touch "$name/complete"
+}
+
+unpack postfix postfix
+unpack exim exim4-daemon-light
+unpack opensmtpd opensmtpd
