@@ -217,7 +217,8 @@ enum Installation {
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
-      reputation: ReputationRoutes(config: config, reputation: reputation, book: book, store: store, fleet: fleet))
+      reputation: ReputationRoutes(config: config, reputation: reputation, book: book, store: store, fleet: fleet),
+      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher))
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,

@@ -38,7 +38,9 @@ struct Supervisor: AsyncParsableCommand {
 }
 
 struct RunCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "run", abstract: "Run the supervisor in the foreground (the default).")
+  static let configuration = CommandConfiguration(
+    commandName: "run", abstract: "Run the supervisor in the foreground (the default).",
+    discussion: "SIGTERM ends it: intake stops first, transactions finish, the rest stays queued.")
   @OptionGroup var common: CommonOptions
 
   func run() async throws {

@@ -40,6 +40,7 @@ package final class MTAFixture: @unchecked Sendable {
     package var providers = "other: {defaultRate: 600000, ceiling: 600000, maxConnections: 4}"
     package var extra = ""
     package var smtp = ""
+    package var isWarmed = true
     /// Whom the world is asked about our IPs: nobody, unless a test is about that.
     package var reputation = "dnsbl: { zones: [] }\nidentity: { require: false }"
     /// The recipients' servers; nil = the sink.
@@ -108,7 +109,7 @@ package final class MTAFixture: @unchecked Sendable {
 
   private func writeConfig() throws {
     let pools = options.pools.sorted { $0.key < $1.key }.map { name, ips in
-      "  \(name): { ips: [\(ips.map { "{address: \($0), ehlo: e\($0.replacingOccurrences(of: ".", with: "-")).mta.example, warmed: true}" }.joined(separator: ", "))] }"
+      "  \(name): { ips: [\(ips.map { "{address: \($0), ehlo: e\($0.replacingOccurrences(of: ".", with: "-")).mta.example, warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
     }.joined(separator: "\n")
     let dns = options.dns.map { "dns: { servers: [\"\($0.server)\"] }\n" } ?? ""
     let webhooks = options.webhooks ? "webhooks: [ { url: \"\(receiver.url)\", secret: \(Self.webhookSecret) } ]\n" : ""
@@ -140,7 +141,7 @@ package final class MTAFixture: @unchecked Sendable {
       Self.binaries + "/supervisor", ["run", "--config", config], environment: environment, output: scratch.file("log"))
     do {
       try await eventually("the API is up and all IPs are active") {
-        guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("provisioned") else {
+        guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("\"provisioned\"") else {
           return false
         }
         return try self.command("status", "--json").output.contains("\"redis\":\"connected\"")

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Glibc
 
 /// A real authoritative name server (nsd) on loopback with the zones of one test.
 package final class NameServer: @unchecked Sendable {
@@ -6,9 +7,17 @@ package final class NameServer: @unchecked Sendable {
   package let port: Int
   private let scratch: Scratch
   private let process: TestProcess
+  private let files: [String: String]
+  private let ttl: Int
+  private var serial = 1
 
-  /// - Parameter zones: zone → its records without SOA and NS, one a line.
-  package init(zones: [String: [String]]) async throws {
+  /// - Parameters:
+  ///   - zones: zone → its records without SOA and NS, one a line.
+  ///   - ttl: seconds, also of what is not there.
+  package init(zones: [String: [String]], ttl: Int = 300) async throws {
+    self.ttl = ttl
+    files = Dictionary(
+      zones.keys.sorted().enumerated().map { ($0.element, "z\($0.offset).zone") }, uniquingKeysWith: { first, _ in first })
     scratch = try Scratch()
     port = try freePort()
     var config = """
@@ -28,17 +37,9 @@ package final class NameServer: @unchecked Sendable {
         control-enable: no
 
       """
-    for (index, zone) in zones.sorted(by: { $0.key < $1.key }).enumerated() {
-      let text = """
-        $ORIGIN \(zone.key).
-        $TTL 300
-        @ IN SOA ns.\(zone.key). admin.\(zone.key). 1 3600 900 86400 30
-        @ IN NS ns.\(zone.key).
-        ns IN A 127.0.0.1
-
-        """ + zone.value.joined(separator: "\n") + "\n"
-      _ = try scratch.write("z\(index).zone", text)
-      config += "zone:\n  name: \"\(zone.key)\"\n  zonefile: \"z\(index).zone\"\n"
+    for (zone, file) in files.sorted(by: { $0.key < $1.key }) {
+      _ = try scratch.write(file, Self.text(zone, zones[zone] ?? [], ttl, 1))
+      config += "zone:\n  name: \"\(zone)\"\n  zonefile: \"\(file)\"\n"
     }
     let path = try scratch.write("nsd.conf", config)
     process = try TestProcess("/usr/sbin/nsd", ["-d", "-c", path])
@@ -47,6 +48,24 @@ package final class NameServer: @unchecked Sendable {
       try run("/usr/bin/dig", ["+short", "+time=1", "+tries=1", "@127.0.0.1", "-p", String(self.port), zone, "SOA"]).output
         .contains("ns.")
     }
+  }
+
+  private static func text(_ zone: String, _ records: [String], _ ttl: Int, _ serial: Int) -> String {
+    """
+    $ORIGIN \(zone).
+    $TTL \(ttl)
+    @ IN SOA ns.\(zone). admin.\(zone). \(serial) 3600 900 86400 \(min(ttl, 30))
+    @ IN NS ns.\(zone).
+    ns IN A 127.0.0.1
+
+    """ + records.joined(separator: "\n") + "\n"
+  }
+
+  /// Other records of a zone, in force within moments.
+  package func change(_ zone: String, _ records: [String]) throws {
+    serial += 1
+    _ = try scratch.write(files[zone] ?? "", Self.text(zone, records, ttl, serial))
+    process.send(SIGHUP)
   }
 
   package var server: String { "127.0.0.1@\(port)" }

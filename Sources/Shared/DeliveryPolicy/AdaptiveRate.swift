@@ -55,8 +55,9 @@ package struct AdaptiveRate: Sendable, Equatable {
     if let pause { block(until: now + pause, now) }
   }
 
-  /// Another profile: a rate outside of its bounds comes inside.
-  package mutating func adopt(_ profile: ProviderProfile) {
+  /// Another profile: another first rate begins anew, a rate outside of the bounds comes inside; a block stays.
+  package mutating func adopt(_ profile: ProviderProfile, before: ProviderProfile) {
+    if profile.defaultRate != before.defaultRate { ratePerMinute = profile.defaultRate }
     ratePerMinute = min(max(ratePerMinute, profile.floor), max(profile.ceiling, profile.floor))
   }
 

@@ -23,8 +23,12 @@ package struct LaneThrottle: Sendable, Equatable {
 
   private var spacing: Double { 60_000 / ratePerMinute }
 
-  /// Another rate from the next permit on.
-  package mutating func setRate(_ ratePerMinute: Double) { self.ratePerMinute = max(ratePerMinute, 0.001) }
+  /// Another rate, from the next permit on: a higher one brings that nearer.
+  package mutating func setRate(_ ratePerMinute: Double, now: Milliseconds) {
+    let last = next - spacing
+    self.ratePerMinute = max(ratePerMinute, 0.001)
+    next = min(next, max(Double(now), last) + spacing)
+  }
 
   /// When the next permit may be asked for.
   package var opensAt: Milliseconds { Milliseconds(next.rounded(.up)) - Self.lookAhead }

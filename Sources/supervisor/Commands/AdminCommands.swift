@@ -70,8 +70,9 @@ struct AdminCommands: Sendable {
       guard case .raw(let list) = QueueRoutes.list(pauses) else { return "[]" }
       return list
     case "queue preview":
-      return try encode(
-        try await queue.preview(try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases))
+      let preview = try await queue.preview(
+        try filter(arguments), in: arguments["places"] == "waiting" ? [.waiting] : QueueWalk.Place.allCases)
+      return try encode(Preview(count: preview.count, sample: preview.sample.map(Waiting.init)))
     case "queue cancel", "queue flush": return Self.done(try await queue.cancel(try filter(arguments), progress: progress.tell))
     case "queue retry": return Self.done(try await queue.retry(try filter(arguments), progress: progress.tell))
     case "suppression list", "suppression add", "suppression remove": return try await suppression(request)
@@ -82,7 +83,7 @@ struct AdminCommands: Sendable {
       }
       return JSONObject([("organizationId", .text(arguments["org"] ?? "")), ("state", .text("closed"))]).string
     case "top": return try encode(await top())
-    case "dkim list": return try encode(try await keys.list())
+    case "dkim list": return try encode(try await keys.list().map(ListedKey.init))
     case "dkim add":
       let domain = arguments["domain"] ?? ""
       guard let ascii = DomainName.ascii(domain), DomainName.isMailDomain(ascii) else { throw APIError.bad("\(domain) is no domain name") }
@@ -131,6 +132,57 @@ struct AdminCommands: Sendable {
     var object = JSONObject([("scope", .text(key.scope.rawValue)), ("name", .text(key.name))])
     object.add("held", held.map(Int64.init))
     return object.string
+  }
+
+  // MARK: times as text
+
+  struct ListedKey: Encodable, Sendable {
+    var domain: String
+    var selector: String
+    var addedAt: String
+    var rotatedAt: String
+    var ed25519Selector: String?
+
+    init(_ key: KeyStore.Listed) {
+      domain = key.domain
+      selector = key.selector
+      addedAt = Timestamp.rfc3339(key.addedAt)
+      rotatedAt = Timestamp.rfc3339(key.rotatedAt)
+      ed25519Selector = key.ed25519Selector
+    }
+  }
+
+  struct Preview: Encodable, Sendable {
+    var count: Int
+    var sample: [Waiting]
+  }
+
+  struct Waiting: Encodable, Sendable {
+    var id: String
+    var messageId: String
+    var organizationId: String
+    var to: String
+    var domain: String
+    var ipPool: String
+    var state: String
+    var attempts: Int
+    var acceptedAt: String
+    var nextAttemptAt: String?
+    var campaignId: String?
+
+    init(_ job: QueueAdmin.Job) {
+      id = job.id
+      messageId = job.messageId
+      organizationId = job.organizationId
+      to = job.to
+      domain = job.domain
+      ipPool = job.ipPool
+      state = job.state
+      attempts = job.attempts
+      acceptedAt = Timestamp.rfc3339(job.acceptedAt)
+      nextAttemptAt = job.nextAttemptAt.map(Timestamp.rfc3339)
+      campaignId = job.campaignId
+    }
   }
 
   // MARK: one message's attempts
@@ -220,104 +272,6 @@ struct AdminCommands: Sendable {
       try await suppressions.add([entry], scope: scope)
     }
     return JSONObject([("email", .text(address.normalised)), ("organization", .text(scope))]).string
-  }
-
-  // MARK: top
-
-  struct Top: Encodable, Sendable {
-    struct IP: Encodable, Sendable {
-      var address: String
-      var state: String
-      var delivered: Int
-      var deferred: Int
-      var bounced: Int
-      var transactions: Int
-      var connections: Int
-    }
-
-    struct LaneRow: Encodable, Sendable {
-      var lane: String
-      var out: Int
-      var window: Int
-      var ratePerMinute: Double
-      var gate: String?
-      var until: String?
-    }
-
-    var at: Milliseconds
-    var queued: Int
-    var out: Int
-    var ips: [IP]
-    var lanes: [LaneRow]
-  }
-
-  private func top() async -> Top {
-    let figures = await dispatcher.figures()
-    let ips = await fleet.statuses().map { row in
-      Top.IP(
-        address: row.address, state: row.state.rawValue, delivered: row.status.delivered, deferred: row.status.deferred,
-        bounced: row.status.bounced, transactions: row.status.transactions, connections: row.status.connections)
-    }
-    let lanes = await dispatcher.busyLanes(limit: 50).map { row in
-      Top.LaneRow(
-        lane: row.id.description, out: row.out, window: row.window, ratePerMinute: row.ratePerMinute, gate: row.gate?.reason.rawValue,
-        until: row.gate?.until.map(Timestamp.rfc3339))
-    }
-    return Top(at: SystemClock.now(), queued: figures.queued, out: figures.out, ips: ips, lanes: lanes)
-  }
-
-  struct Status: Codable, Sendable {
-    var version: String
-    var host: String
-    var pid: Int32
-    var uptimeSeconds: Int64
-    var redis: String
-    var queued: Int
-    var groups: Int
-    var dispatched: Int
-    var accepted: Int
-    var webhooksPending: Int
-    var webhooksDead: Int
-    var ips: [String: Int]
-    var sandbox: Bool
-  }
-
-  private func status() async throws -> Status {
-    let figures = await dispatcher.figures()
-    let counts = try await outbox.counts()
-    var states: [String: Int] = [:]
-    for row in await fleet.list() { states[row.state.rawValue, default: 0] += 1 }
-    return Status(
-      version: APIServer.version, host: host, pid: ProcessInfo.processInfo.processIdentifier,
-      uptimeSeconds: (SystemClock.now() - startedAt) / 1000,
-      redis: store.client.session != nil ? "connected" : "disconnected: \(store.client.lastFault ?? "starting")",
-      queued: (try? await store.liveCount()) ?? figures.queued, groups: figures.groups, dispatched: figures.dispatched,
-      accepted: await send.intake.accepted, webhooksPending: counts.pending, webhooksDead: counts.dead, ips: states,
-      sandbox: config.smtp.sandbox)
-  }
-
-  struct QueueRow: Encodable, Sendable {
-    var domain: String
-    var pool: String
-    var organization: String
-    var messages: Int
-    var oldest: String
-    var gates: [Explanation.Shut]
-  }
-
-  /// The largest parts first. Reads the directory: for an operator, not for the dispatcher.
-  private func queueRows(limit: Int) async throws -> [QueueRow] {
-    var heads: [QueueHead] = []
-    try await store.readDirectory { heads += $0 }
-    heads.sort { $0.count > $1.count }
-    var rows: [QueueRow] = []
-    for head in heads.prefix(max(1, limit)) {
-      rows.append(
-        QueueRow(
-          domain: head.part.group.domain, pool: head.part.group.set, organization: head.part.organisation, messages: head.count,
-          oldest: Timestamp.rfc3339(head.score), gates: await dispatcher.gates(of: head.part).map(Explanation.Shut.init)))
-    }
-    return rows
   }
 
   private func encode(_ value: some Encodable) throws -> String {

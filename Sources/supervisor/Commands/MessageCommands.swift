@@ -6,7 +6,9 @@ struct MessageCommand: ParsableCommand {
     commandName: "message", abstract: "One message.", subcommands: [Show.self, Trace.self])
 
   struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "What became of a message: by its id or its Message-ID field.")
+    static let configuration = CommandConfiguration(
+      abstract: "What became of a message: by its id or its Message-ID field.",
+      discussion: "While it waits, the same as queue explain.")
     @Argument(help: "The message id.") var id: String
     @Option(help: "The organization, when several have the id.") var org: String?
     @OptionGroup var common: CommonOptions
@@ -23,7 +25,9 @@ struct MessageCommand: ParsableCommand {
   }
 
   struct Trace: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Every attempt at a message, and what was answered.")
+    static let configuration = CommandConfiguration(
+      abstract: "Every attempt at a message, and what was answered.",
+      discussion: "With source IP, mail host, address, TLS and every line of the reply.")
     @Argument(help: "The message id.") var id: String
     @Option(help: "The organization, when several have the id.") var org: String?
     @OptionGroup var common: CommonOptions

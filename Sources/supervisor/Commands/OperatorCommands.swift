@@ -4,7 +4,8 @@ import MTAConfig
 
 struct CheckConfig: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "check-config", abstract: "Check the configuration; every problem at once.")
+    commandName: "check-config", abstract: "Check the configuration; every problem at once.",
+    discussion: "Exits 0 when it is valid, 1 when not. Nothing needs to run.\n\nExample: supervisor check-config --config new.yaml")
   @OptionGroup var common: CommonOptions
 
   func run() {
@@ -37,7 +38,9 @@ struct CheckConfig: ParsableCommand {
 }
 
 struct StatusCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "status", abstract: "How the running supervisor is.")
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "How the running supervisor is.",
+    discussion: "Counts are since its start, but for what is queued and what waits for webhooks.")
   @OptionGroup var common: CommonOptions
 
   func run() {
@@ -65,7 +68,9 @@ struct IPCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Every IP, its state and its worker.")
+    static let configuration = CommandConfiguration(
+      abstract: "Every IP, its state and its worker.",
+      discussion: "States: provisioned, warming, active, draining, pulled, probation.")
     @OptionGroup var common: CommonOptions
 
     func run() { withFaults { IPCommand.show(try common.ask("ip list"), common.json) } }
@@ -73,7 +78,8 @@ struct IPCommand: ParsableCommand {
 
   struct Pull: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Take an IP out: its worker drains and stops, its mail goes back to the queue.")
+      abstract: "Take an IP out: its worker drains and stops, its mail goes back to the queue.",
+      discussion: "It stays out over restarts, until ip restore.\n\nExample: supervisor ip pull 203.0.113.7 --reason \"listed\"")
     @Argument(help: "The address.") var address: String
     @Option(help: "Why, for `ip list`.") var reason: String?
     @OptionGroup var common: CommonOptions
@@ -84,7 +90,8 @@ struct IPCommand: ParsableCommand {
   }
 
   struct Restore: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Bring a pulled IP back.")
+    static let configuration = CommandConfiguration(
+      abstract: "Bring a pulled IP back.", discussion: "Its worker starts at once and takes mail when it is up.")
     @Argument(help: "The address.") var address: String
     @OptionGroup var common: CommonOptions
 
@@ -98,7 +105,8 @@ struct DKIMCommand: ParsableCommand {
 
   struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make a domain's key, or set one from a file; prints the DNS record to publish.")
+      abstract: "Make a domain's key, or set one from a file; prints the DNS record to publish.",
+      discussion: "A domain that has a key keeps it; an Ed25519 key stands beside the RSA key.\n\nExample: supervisor dkim add example.net")
     @Argument(help: "The domain.") var domain: String
     @Option(help: "Selector, with --key.") var selector: String?
     @Option(help: "File with an RSA private key in PEM; without it one is made.") var key: String?
@@ -122,7 +130,8 @@ struct DKIMCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Domains that have a key.")
+    static let configuration = CommandConfiguration(
+      abstract: "Domains that have a key.", discussion: "Mail is sent for these only. Private keys are never shown.")
     @OptionGroup var common: CommonOptions
 
     func run() {
@@ -137,7 +146,8 @@ struct DKIMCommand: ParsableCommand {
 
 struct SendCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "send", abstract: "Queue one message, to try things out.")
+    commandName: "send", abstract: "Queue one message, to try things out.",
+    discussion: "Example: supervisor send --to you@example.org --from 'News <news@example.net>'")
   @Option(help: "Recipient.") var to: String
   @Option(help: "Author, `Name <address>`.") var from: String
   @Option(help: "Subject.") var subject = "Test"

@@ -8,7 +8,9 @@ struct QueueCommand: ParsableCommand {
     subcommands: [List.self, Explain.self, Pause.self, Resume.self, Pauses.self, Retry.self, Cancel.self, Flush.self])
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Queues by recipient domain, pool and organization, largest first.")
+    static let configuration = CommandConfiguration(
+      abstract: "Queues by recipient domain, pool and organization, largest first.",
+      discussion: "What is deferred or scheduled waits elsewhere: see status and queue explain.")
     @Option(help: "At most so many rows.") var limit = 50
     @OptionGroup var common: CommonOptions
 
@@ -27,7 +29,9 @@ struct QueueCommand: ParsableCommand {
   }
 
   struct Explain: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Why a message is still here, and until when.")
+    static let configuration = CommandConfiguration(
+      abstract: "Why a message is still here, and until when.",
+      discussion: "Every shut gate is named, the widest first. Until - means until somebody or something opens it.")
     @Argument(help: "The message id.") var id: String
     @Option(help: "The organization, when several have the id.") var org: String?
     @OptionGroup var common: CommonOptions
@@ -80,7 +84,9 @@ struct QueueCommand: ParsableCommand {
   }
 
   struct Resume: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Let it go on; mail leaves from its old place.")
+    static let configuration = CommandConfiguration(
+      abstract: "Let it go on; mail leaves from its old place.",
+      discussion: "Example: supervisor queue resume --campaign spring")
     @OptionGroup var target: Target
     @OptionGroup var common: CommonOptions
 
@@ -92,7 +98,8 @@ struct QueueCommand: ParsableCommand {
   }
 
   struct Pauses: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "What is paused, since when and why.")
+    static let configuration = CommandConfiguration(
+      abstract: "What is paused, since when and why.", discussion: "Pauses stand over restarts.")
     @OptionGroup var common: CommonOptions
 
     func run() {

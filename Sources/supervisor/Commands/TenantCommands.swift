@@ -6,7 +6,9 @@ struct OrganisationCommand: ParsableCommand {
     commandName: "org", abstract: "Organizations.", subcommands: [Pause.self, Resume.self])
 
   struct Pause: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Hold an organization's mail back; it is still accepted and keeps its place.")
+    static let configuration = CommandConfiguration(
+      abstract: "Hold an organization's mail back; it is still accepted and keeps its place.",
+      discussion: "Example: supervisor org pause acme --reason \"abuse report\"")
     @Argument(help: "The organization.") var name: String
     @Option(help: "Why, for `queue pauses` and `queue explain`.") var reason: String?
     @OptionGroup var common: CommonOptions
@@ -20,7 +22,8 @@ struct OrganisationCommand: ParsableCommand {
   }
 
   struct Resume: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Let an organization's mail go on.")
+    static let configuration = CommandConfiguration(
+      abstract: "Let an organization's mail go on.", discussion: "It leaves from its old place.")
     @Argument(help: "The organization.") var name: String
     @OptionGroup var common: CommonOptions
 
@@ -38,7 +41,8 @@ struct SuppressionCommand: ParsableCommand {
     subcommands: [List.self, Add.self, Remove.self])
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "What is suppressed.")
+    static let configuration = CommandConfiguration(
+      abstract: "What is suppressed.", discussion: "Everybody's list, or with --org an organization's own.")
     @Option(help: "Of one organization (default: everybody's list).") var org: String?
     @Option(help: "With this reason only.") var reason: String?
     @Option(help: "At most so many.") var limit = 1000
@@ -72,7 +76,8 @@ struct SuppressionCommand: ParsableCommand {
   }
 
   struct Remove: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Let an address get mail again.")
+    static let configuration = CommandConfiguration(
+      abstract: "Let an address get mail again.", discussion: "Exits 1 when it is not on that list.")
     @Argument(help: "The address.") var email: String
     @Option(help: "From one organization's list (default: everybody's).") var org: String?
     @OptionGroup var common: CommonOptions

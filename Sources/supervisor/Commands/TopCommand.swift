@@ -13,23 +13,23 @@ struct TopCommand: ParsableCommand {
   func run() {
     withFaults {
       guard interval >= 0.1, interval <= 3600 else { throw CommandFault(code: 2, text: "--interval must be 0.1 to 3600 seconds") }
-      var before: [String: Any]?
+      var before: (value: [String: Any], at: ContinuousClock.Instant)?
       while true {
         let document = try common.ask("top")
         if common.json { return print(document) }
         let now = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
+        let at = ContinuousClock.now
         if isatty(1) == 1 && !once { print("\u{1B}[H\u{1B}[2J", terminator: "") }
-        show(now, before)
+        show(now, before?.value, seconds: before.map { (at - $0.at) / .seconds(1) } ?? 0)
         fflush(nil)
         if once { return }
-        before = now
+        before = (now, at)
         usleep(UInt32(interval * 1_000_000))
       }
     }
   }
 
-  private func show(_ now: [String: Any], _ before: [String: Any]?) {
-    let seconds = Double((now["at"] as? Int ?? 0) - (before?["at"] as? Int ?? 0)) / 1000
+  private func show(_ now: [String: Any], _ before: [String: Any]?, seconds: Double) {
     var delivered: [String: Int] = [:]
     for row in before?["ips"] as? [[String: Any]] ?? [] { delivered[Table.text(row["address"])] = row["delivered"] as? Int }
     print("queued \(Table.text(now["queued"])), at workers \(Table.text(now["out"]))\n")

@@ -273,7 +273,7 @@ actor Dispatcher {
   /// What outcomes taught: rates, domains' health, breakers.
   func apply(_ changes: PolicyBook.Changes) {
     let now = SystemClock.now()
-    for (lane, rate) in changes.rates { index.setRate(lane, rate) }
+    for (lane, rate) in changes.rates { index.setRate(lane, rate, now: now) }
     for (domain, health) in changes.domains {
       let gate = health.shut(now: now).map { what, since, until in
         Gate(
@@ -301,8 +301,11 @@ actor Dispatcher {
     }
   }
 
+  /// Whether one of these IPs may still send something today.
+  func hasCapacity(_ ips: [String]) -> Bool { ips.contains { index.allowances[$0].map { $0.permits > 0 } ?? true } }
+
   func setProviders(_ providers: ProviderTable) {
-    index.setProviders(providers)
+    index.setProviders(providers, now: SystemClock.now())
     signal.fire()
   }
 
@@ -442,7 +445,7 @@ actor Dispatcher {
     index.busyLanes(limit: limit, now: SystemClock.now())
   }
 
-  func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int, oldest: Milliseconds?) {
-    (index.groupCount, index.messageCount, out.count, dispatched, index.visits, index.mirror.oldestScore)
+  func figures() -> (groups: Int, queued: Int, out: Int, dispatched: Int, visits: Int, oldest: GroupPart?) {
+    (index.groupCount, index.messageCount, out.count, dispatched, index.visits, index.mirror.oldestPart)
   }
 }

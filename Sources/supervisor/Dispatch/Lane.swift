@@ -45,17 +45,20 @@ struct Lane {
   private var served: [String: UInt64] = [:]
   private var clock: UInt64 = 0
 
-  init(provider: MailboxProvider, profile: ProviderProfile, nextPermitAt: Milliseconds) {
+  /// - Parameter rate: what was learnt of it; nil = nothing.
+  init(provider: MailboxProvider, profile: ProviderProfile, rate: AdaptiveRate?, nextPermitAt: Milliseconds) {
     self.provider = provider
-    throttle = LaneThrottle(ratePerMinute: profile.defaultRate, nextPermitAt: nextPermitAt)
+    throttle = LaneThrottle(ratePerMinute: rate?.ratePerMinute ?? profile.defaultRate, nextPermitAt: nextPermitAt)
     window = profile.window
+    blockedUntil = rate?.blockedUntil ?? 0
+    blockedSince = rate?.blockedSince ?? 0
   }
 
   /// When a permit may be asked for.
   var opensAt: Milliseconds { max(throttle.opensAt, blockedUntil) }
 
-  mutating func adopt(_ rate: AdaptiveRate) {
-    throttle.setRate(rate.ratePerMinute)
+  mutating func adopt(_ rate: AdaptiveRate, now: Milliseconds) {
+    throttle.setRate(rate.ratePerMinute, now: now)
     blockedUntil = rate.blockedUntil
     blockedSince = rate.blockedSince
   }

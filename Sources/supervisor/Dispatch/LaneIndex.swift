@@ -129,28 +129,26 @@ struct LaneIndex {
   }
 
   private mutating func makeLane(_ id: LaneID, _ provider: MailboxProvider) -> Lane {
-    var lane = Lane(
-      provider: provider, profile: providers[provider],
+    Lane(
+      provider: provider, profile: providers[provider], rate: rates[id],
       nextPermitAt: storedPermits.removeValue(forKey: id.description) ?? 0)
-    if let rate = rates[id] { lane.adopt(rate) }
-    return lane
   }
 
   /// What was learnt of a lane: in force from its next permit on.
-  mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate) {
+  mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate, now: Milliseconds) {
     rates[id] = rate
     guard let before = lanes[id] else { return }
-    lanes[id]?.adopt(rate)
+    lanes[id]?.adopt(rate, now: now)
     // It may open earlier than its timer says.
     if before.timerAt != nil, lanes[id]?.opensAt ?? 0 < before.opensAt { wake(id) }
   }
 
   /// Other profiles: windows and first rates of lanes to come; what was learnt stays.
-  mutating func setProviders(_ providers: ProviderTable) {
+  mutating func setProviders(_ providers: ProviderTable, now: Milliseconds) {
     self.providers = providers
     for (id, lane) in lanes {
       lanes[id]?.window = providers[lane.provider].window
-      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate) }
+      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
       if lane.hasTurns { wake(id) }
     }
   }

@@ -70,8 +70,8 @@ struct QueueMirror {
 
   var groupCount: Int { groups.count }
 
-  /// Lowest score of all parts: acceptance, with the hours of its band. Walks all parts: for figures.
-  var oldestScore: Milliseconds? { parts.values.lazy.map(\.score).min() }
+  /// The part whose head leaves first. Walks all parts: for figures.
+  var oldestPart: GroupPart? { parts.min { $0.value.score < $1.value.score }?.key }
 
   // MARK: sets
 

@@ -25,6 +25,7 @@ struct APIParts: Sendable {
   var deadLetters: DeadLetterRoutes
   var policy: PolicyRoutes
   var reputation: ReputationRoutes
+  var decision: DecisionRoute
 }
 
 extension APIServer {
@@ -33,7 +34,7 @@ extension APIServer {
   /// Every route, in one table.
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
-      + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all
+      + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
@@ -83,7 +84,12 @@ extension APIServer {
 
   private static let root = JSONObject([
     ("service", .text("owlat-mta")), ("version", .text(version)),
-    ("docs", .text("POST /send, GET /health, GET /metrics, /dkim, /v1/messages, /v1/gates")),
+    (
+      "docs",
+      .text(
+        "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, "
+          + "/delivery-logs, /queue, /dlq, /isp-profiles, /breakers, /v1/messages, /v1/gates, /v1/pauses")
+    ),
   ]).string
 
   static func gates(_ dispatcher: Dispatcher) async -> [Explanation.Shut] {

@@ -46,9 +46,14 @@ struct MetricsText: Sendable {
         ([("state", "active")], Double(figures.out)),
       ])
     page.add("mta_queue_groups", .gauge, "Groups (set of IPs and recipient domain) that have mail.", [([], Double(figures.groups))])
+    // Its score has the hours of its band in it: the time itself is in the record.
+    var oldest: Milliseconds?
+    if let part = figures.oldest, let numbers = try? await store.queued(part, from: 0, limit: 1) {
+      oldest = (try? await store.peek(numbers))?.first?.record.acceptedAt
+    }
     page.add(
-      "mta_queue_oldest_age_seconds", .gauge, "Age of the oldest message whose turn is now; 0 when none waits.",
-      [([], figures.oldest.map { max(0, Double(SystemClock.now() - $0) / 1000) } ?? 0)])
+      "mta_queue_oldest_age_seconds", .gauge, "Age of the message that leaves first of those whose turn is now; 0 when none waits.",
+      [([], oldest.map { max(0, Double(SystemClock.now() - $0) / 1000) } ?? 0)])
     page.add("mta_index_visits_total", .counter, "Index entries that picks looked at.", [([], Double(figures.visits))])
     var gated: [String: Int] = [:]
     for row in await dispatcher.allGates() { gated[row.gate.reason.rawValue, default: 0] += row.messages }

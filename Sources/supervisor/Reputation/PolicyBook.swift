@@ -59,10 +59,11 @@ actor PolicyBook {
   }
 
   func setProviders(_ providers: ProviderTable) -> Changes {
+    let before = self.providers
     self.providers = providers
     for (lane, rate) in rates {
       var rate = rate
-      rate.adopt(profile(of: lane))
+      rate.adopt(profile(of: lane), before: before[MailboxProvider(rawValue: lane.key) ?? .other])
       rates[lane] = rate
     }
     var changes = Changes()
