@@ -72,6 +72,7 @@ let package = Package(
 
     shared("MailModel"),
     shared("DeliveryPolicy", ["MailModel"]),
+    shared("Simulation", ["MailModel", "DeliveryPolicy"]),
     shared("MailFormat", ["MailModel", "COpenSSL", "CZstd", "CShims"]),
     shared("SMTPProtocol", ["MailModel"]),
     shared("TLS", nio + ["COpenSSL", "CShims"]),
@@ -94,7 +95,7 @@ let package = Package(
     .executableTarget(
       name: "supervisor",
       dependencies: nio + lifecycle + [
-        "MailModel", "DeliveryPolicy", "MailFormat", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
+        "MailModel", "DeliveryPolicy", "Simulation", "MailFormat", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
         "ControlProtocol", "MTAConfig", "Observability", "CShims", logging, deque,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
@@ -120,6 +121,7 @@ let package = Package(
       ], path: "Tests/TestSupport", swiftSettings: settings),
     tests("MailModel", ["MailModel"]),
     tests("DeliveryPolicy", ["DeliveryPolicy", "MailModel"]),
+    tests("Simulation", ["Simulation", "DeliveryPolicy", "MailModel"]),
     tests("MailFormat", ["TestSupport", "MailFormat", "MailModel"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),

@@ -164,12 +164,13 @@ enum Installation {
       done: done, due: due,
       metrics: deliveries, log: log)
 
+    let urls = URLBlocklist(store: store)
     let profiles = ProviderProfiles(store: store, configured: config.providers) { table in
       await destinations.setProviders(table)
       await dispatcher.setProviders(table)
       await dispatcher.apply(await book.setProviders(table))
     }
-    let policy = PolicyRoutes(profiles: profiles, book: book, store: store, dispatcher: dispatcher)
+    let policy = PolicyRoutes(profiles: profiles, book: book, store: store, dispatcher: dispatcher, urls: urls)
 
     let relayed = FleetReference()
     let reputation = Reputation(
@@ -198,13 +199,15 @@ enum Installation {
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
-      clock: SystemClock.now)
+      screen: ContentScreen(urls: urls), clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
+    let reputationRoutes = ReputationRoutes(
+      config: config, reputation: reputation, book: book, store: store, fleet: fleet, dispatcher: dispatcher)
     let health = HealthReport(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
-      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() })
+      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
       deliveries: deliveries, store: store, startedAt: startedAt)
@@ -217,13 +220,13 @@ enum Installation {
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
-      reputation: ReputationRoutes(config: config, reputation: reputation, book: book, store: store, fleet: fleet),
+      reputation: reputationRoutes,
       decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher))
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
-      pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation)
+      pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation, reputationRoutes: reputationRoutes)
 
     var services: [any Service] = []
     if let embedded { services.append(LoopService { await embedded.run() }) }

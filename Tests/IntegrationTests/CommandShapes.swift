@@ -66,7 +66,7 @@ enum CommandShapes {
       "sandbox": .bool,
     ]),
     "send": .object(["success": .bool, "id": .text, "workAttemptId": .text, "deduplicated?": .bool]), "ip list": ips, "ip pull": ips,
-    "ip restore": ips,
+    "ip restore": ips, "ip warming": ips,
     "queue list": .list(
       .object([
         "domain": .text, "pool": .text, "organization": .text, "messages": .integer, "oldest": .time, "gates": .list(gate),
@@ -101,6 +101,26 @@ enum CommandShapes {
         ]))
     ]),
     "breaker reset": .object(["organizationId": .text, "state": .oneOf(["closed"])]),
+    "simulate": .object([
+      "seed": .integer, "messages": .integer, "delivered": .integer, "bounced": .integer, "expired": .integer, "left": .integer,
+      "late": .integer, "clearedAt": .nullable(.integer), "doneAt": .nullable(.integer), "providers": .list(.text),
+      "longestWait": .map(.integer), "stops": .map(.map(.integer)),
+      "days": .list(
+        .object([
+          "day": .integer, "arrived": .integer, "delivered": .integer, "bounced": .integer, "expired": .integer,
+          "deferrals": .map(.integer), "held": .map(.integer), "left": .integer,
+          "ips": .list(
+            .object([
+              "ip": .text, "phase": .text, "warmingDay": .integer, "cap": .nullable(.integer), "campaignCeiling": .nullable(.integer),
+              "attempts": .integer, "campaignAttempts": .integer, "delivered": .integer,
+              "providers": .map(
+                .object([
+                  "attempts": .integer, "delivered": .integer, "bounced": .integer, "deferred": .integer, "cap": .nullable(.integer),
+                ])),
+            ])),
+        ])),
+      "events": .list(.object(["at": .integer, "ip?": .text, "sender?": .text, "text": .text])),
+    ]),
     "classify": .object([
       "reply": .text, "category": .text, "class": .oneOf(["permanent", "temporary"]), "scope": .text, "reaction": .text, "rule": .text,
       "pauseSeconds?": .integer, "statedWaitSeconds?": .integer,

@@ -240,10 +240,18 @@ import Testing
     // By the socket alone, without a configuration.
     let bySocket = try run(Self.program, ["status", "--socket", mta.scratch.file("r/control.sock")])
     #expect(bySocket.code == 0 && bySocket.output.contains("redis: connected"))
+    try asker.ask("ip warming", "127.0.0.22", "--day", "2")
+    let warming = try asker.ask("ip list").list?.first { $0["address"] == .text("127.0.0.22") }
+    #expect(warming?["state"] == .text("warming") && warming?["warming"]?["cap"] == .number(100))
+    try asker.ask("ip warming", "127.0.0.22", "--day", "30")
+    #expect(try asker.ask("ip list").list?.allSatisfy { $0["state"] == .text("active") } == true)
     let breakers = try asker.ask("breaker list")["breakers"]?.list ?? []
     #expect(breakers.contains { $0["organizationId"] == .text("acme") && $0["state"] == .text("closed") })
     try asker.ask("breaker reset", "acme")
     #expect(try mta.command("breaker", "reset", "nobody").code == 1)
+    let plan = try asker.ask("simulate", "--messages", "2000", "--days", "3", "--ips", "1")
+    #expect(plan["days"]?.list?.count == 3 && plan["delivered"]?.number ?? 0 > 0)
+    #expect(try asker.ask("simulate", "--messages", "2000", "--days", "3", "--ips", "1") == plan, "the same seed")
     let verdict = try asker.ask("classify", "421 4.7.28 unusual rate of mail", "--provider", "gmail")
     #expect(verdict["class"] == .text("temporary") && verdict["category"] == .text("rate_limited"))
   }

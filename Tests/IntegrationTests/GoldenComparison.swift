@@ -59,7 +59,7 @@ enum GoldenComparison {
 
   /// What is of its day, its machine or its keys: both values must have the form, they need not be equal.
   private enum Form: Sendable {
-    case time, duration, count
+    case time, duration, count, ratio
     case text(@Sendable (String) -> Bool)
 
     func holds(_ value: JSONValue) -> Bool {
@@ -67,6 +67,7 @@ enum GoldenComparison {
       // From 2020 on, in milliseconds.
       case (.time, .number(let number)): number > 1_577_836_800_000 && number == number.rounded()
       case (.duration, .number(let number)), (.count, .number(let number)): number >= 0 && number == number.rounded()
+      case (.ratio, .number(let number)): number >= 0
       case (.text(let matches), .text(let text)): matches(text)
       default: false
       }
@@ -98,6 +99,14 @@ enum GoldenComparison {
     // Counts of a day on which upstream tried again within the second.
     "stats.delivered": .count, "stats.bounced": .count, "stats.deferred": .count, "stats.suppressed": .count, "stats.screened": .count,
     "stats.failed": .count, "stats.total": .count,
+    // What the world thinks of the IPs, on names of the test's own, and what they did before.
+    "ips[].fcrdns.ehlo": name, "ips[].fcrdns.ptrNames[]": name, "ips[].fcrdns.checkedAt": .time, "ips[].dnsblCheckedAt": .time,
+    "fcrdns.ehlo": name, "fcrdns.ptrNames[]": name, "fcrdns.checkedAt": .time, "dnsblCheckedAt": .time, "routing.generatedAt": .time, "routing.signals[].observedAt": .time,
+    "ips[].sent": .count, "ips[].delivered": .count, "ips[].bounced": .count, "ips[].deferred": .count, "ips[].bounceRate": .ratio,
+    "metrics.sent": .count, "metrics.delivered": .count, "metrics.bounced": .count, "metrics.deferred": .count, "metrics.errors": .count,
+    "rates.bounceRate": .ratio, "rates.deferralRate": .ratio, "rates.errorRate": .ratio, "warming.sentToday": .count,
+    "warming.bounceRate": .ratio, "warming.deferralRate": .ratio, "ips[].warming.sentToday": .count, "ips[].warming.bounceRate": .ratio,
+    "lease.token": matching(#/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/#), "retryAfterMs": .duration,
     // For people; the contract bounds it (section 2.3).
     "message": .text { (1...512).contains($0.count) },
   ]

@@ -9,18 +9,17 @@ enum GoldenRecordings {
 
   /// Recordings that are not replayed, each with a reason; what stands in neither list fails.
   static let notReplayed: [String: String] = [
-    "send-decision": "not yet: POST /send/decision", "circuit-breaker": "not yet: POST /send/decision, GET /ip-reputation",
     "inbound-setup-sends": "not yet: sends that inbound mail answers", "inbound-smtp": "not yet: inbound SMTP",
     "smtp-out": "mail, no HTTP: the renderer's tests",
   ]
   /// Of these files only what is not offered (404) is replayed: the rest is not there yet.
-  static let notYetPaths = ["/send/decision", "/ip-reputation", "/inbound/routes"]
+  static let notYetPaths = ["/inbound/routes"]
   /// The metrics are asked for at the end, see ``GoldenReplay/metrics(_:)``.
   static func isLater(_ path: String) -> Bool { path == "/metrics" || notYetPaths.contains { path.hasPrefix($0) } }
 
   static let replayed = [
     "root-health-metrics", "isp-profiles", "queue", "dkim", "outbound-tls", "send-validation", "send-outcomes", "delivery-logs", "dlq",
-    "scan", "inbound-mailboxes", "ip-reputation", "webhooks",
+    "scan", "inbound-mailboxes", "ip-reputation", "send-decision", "circuit-breaker", "webhooks",
   ]
   /// Families of the contract that nobody recorded: when one turns up here, it must be replayed.
   static let unrecorded = ["/credentials", "/org-limits", "/suppression", "/pool-rules"]

@@ -38,22 +38,30 @@ struct GoldenTests {
     }
   }
 
+  /// `hard3` is as hard as `hard`.
   private static func label(_ recipient: String) -> String {
-    String(recipient.split(separator: "@").last?.split(separator: ".").first ?? "")
+    String((recipient.split(separator: "@").last?.split(separator: ".").first ?? "").filter { !$0.isNumber })
   }
 
   static let zone =
-    ["ok", "hard", "full", "soft", "grey", "policy", "blocked", "ratelimit", "datahard", "datasoft", "drop"].map { "\($0) IN MX 10 mx" }
+    ((0..<10).map { "hard\($0)" } + ["ok", "hard", "full", "soft", "grey", "policy", "blocked", "ratelimit", "datahard", "datasoft", "drop"]).map { "\($0) IN MX 10 mx" }
     + ["mx IN A 127.0.0.1", "nullmx IN MX 0 .", "refused IN MX 10 nobody", "nobody IN A 127.0.0.99"]
 
   @Test func theProductAnswersAsUpstreamDid() async throws {
-    let dns = try await NameServer(zones: ["golden.test": Self.zone])
+    let names = ["alpha", "beta", "gamma", "delta"]
+    let dns = try await NameServer(zones: [
+      "golden.test": Self.zone, "bl.example.org": ["2.0.0.127 IN A 127.0.0.2"],
+      "mta.example": names.enumerated().map { "\($0.element) IN A 127.0.1.\($0.offset + 1)" },
+      "0.127.in-addr.arpa": names.enumerated().map { "\($0.offset + 1).1 IN PTR \($0.element).mta.example." },
+    ])
     defer { dns.stop() }
     var options = MTAFixture.Options()
     options.dns = dns
     options.pools = ["transactional": ["127.0.1.1", "127.0.1.2"], "campaign": ["127.0.1.3", "127.0.1.4"]]
     options.providers = "other: {defaultRate: 100000, ceiling: 100000, floor: 100000, maxConnections: 20}"
     options.extra = "retry: { delays: [1h], jitter: 0 }\n"
+    options.reputation = "dnsbl: { zones: [ {zone: bl.example.org, severity: critical} ] }\nidentity: { require: true }"
+    options.ehlo = { names[(Int($0.suffix(1)) ?? 1) - 1] + ".mta.example" }
     options.script = Self.script
     let mta = try await MTAFixture(options)
     try await mta.start()
@@ -61,6 +69,10 @@ struct GoldenTests {
     // The bed had this key from its environment.
     let key = JSONValue.object(["domain": .text("sender.test"), "selector": .text("s1"), "privateKey": .text(pem)])
     #expect(try await mta.call("POST", "/dkim", body: key.json).status == 200)
+    try await eventually("the IPs were looked at") {
+      let answer = try await mta.get("/ip-reputation").body
+      return answer.components(separatedBy: "\"dnsbl\":\"clean\"").count == 5 && !answer.contains("\"fcrdns\":null")
+    }
     let replay = GoldenReplay(mta: mta, pem: pem)
 
     for family in ["root-health-metrics", "isp-profiles", "queue", "dkim", "outbound-tls", "send-validation", "send-outcomes"] {
@@ -76,7 +88,14 @@ struct GoldenTests {
       guard exchange.note == "dlq", let event = exchange.answer["entries"]?.list?.first?["event"] else { return }
       try bury(event, mta)
     }
-    for family in ["scan", "inbound-mailboxes", "ip-reputation"] { try await replay.run(family, try GoldenRecordings.exchanges(family)) }
+    let breakers = try GoldenRecordings.exchanges("circuit-breaker")
+    try await replay.run("circuit-breaker", breakers) { exchange in
+      guard exchange.note == "decision for breaker 50" else { return }
+      // The recording leaves out those between.
+      for index in 2..<49 { try await mta.send("between\(index)", to: "b\(index)@hard\(index % 10).golden.test", org: "org_break", ["from": "n@sender.test", "dkimDomain": "sender.test"]) }
+      try await eventually("the breaker opened") { try await mta.get("/breakers").body.contains("\"state\":\"open\"") }
+    }
+    for family in ["scan", "inbound-mailboxes", "ip-reputation", "send-decision"] { try await replay.run(family, try GoldenRecordings.exchanges(family)) }
     replay.finish()
     await mta.tearDown()
   }

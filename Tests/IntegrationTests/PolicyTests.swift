@@ -251,4 +251,55 @@ import Testing
     #expect(try await decide(["organizationId": "p"]) == "{\"decision\":\"defer\",\"reason\":\"no_owned_ip\",\"retryAfterMs\":60000}")
     await rig.end()
   }
+
+  /// Content that may not go is accepted, told as screened, and never sent; the list of URLs is in force at once.
+  @Test func contentIsScreened() async throws {
+    let rig = try await Rig(script: { _ in nil })
+    func send(_ id: String, from: String = "News <n@sender.example>", html: String) async throws {
+      let body: [String: Any] = [
+        "messageId": id, "to": "u@\(Zones.domain(0))", "from": from, "subject": "s", "html": html, "organizationId": "o",
+        "dkimDomain": "sender.example", "ipPool": "transactional",
+      ]
+      let text = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
+      #expect(try await rig.mta.call("POST", "/send", body: text).status == 200)
+    }
+    #expect(try await rig.mta.call("POST", "/v1/url-blocklist", body: "{\"patterns\":[\"Evil.example/x\"]}").status == 200)
+    #expect(try await rig.mta.get("/v1/url-blocklist").body == "{\"patterns\":[\"evil.example/x\"]}")
+    for wrong in ["{}", "{\"patterns\":[]}", "{\"patterns\":[\"x\"]}", "{\"pattern\":7}"] {
+      #expect(try await rig.mta.call("POST", "/v1/url-blocklist", body: wrong).status == 400, "\(wrong)")
+    }
+    try await send("url", html: "<a href=\"https://EVIL.example/x?1\">go</a>")
+    try await send("large", html: String(repeating: "a", count: 512_001))
+    try await send("foreign", from: "n@other.example", html: "x")
+    try await send("below", from: "n@news.sender.example", html: String(repeating: "a", count: 511_000))
+    try await eventually("three are told") { Set(rig.mta.receiver.messageIDs("failed")) == ["url", "large", "foreign"] }
+    #expect(rig.mta.receiver.all.filter { $0.event == "failed" }.allSatisfy { $0.fields["errorCode"] == "CONTENT_SCREENED" })
+    #expect(try await rig.mta.call("DELETE", "/v1/url-blocklist?pattern=evil.example/x", body: nil).body == "{\"success\":true,\"removed\":1}")
+    try await send("again", html: "https://evil.example/x")
+    try await eventually("two are sent") { Set(rig.mta.receiver.messageIDs("sent")) == ["below", "again"] }
+    #expect(Set(rig.mta.log.all.map(\.messageID)) == ["below", "again"])
+    await rig.end()
+  }
+
+  /// Two minutes of MAIL times at the sink: never more than the rate allows in any minute, and nearly all of it while mail waits.
+  @Test func theThrottleKeepsItsRate() async throws {
+    let times = Locked<[Int64]>([])
+    let rig = try await Rig(
+      zones: Zones.hosted(2, mx: "mx1.yahoodns.net"),
+      providers: "yahoo: {defaultRate: 150, ceiling: 150, floor: 3, maxConnections: 2, maxDeliveriesPerConnection: 1000, mx: [yahoodns.net]}",
+      script: { moment in
+        if case .mail = moment { times.change { $0.append(Int64(Date().timeIntervalSince1970 * 1000)) } }
+        return nil
+      })
+    try await rig.mta.sendAll((0..<400).map { (id: "m\($0)", to: "u\($0)@\(Zones.domain($0 % 2))", org: "o\($0 % 3)", pool: "transactional") })
+    try await eventually("two minutes of mail", within: .seconds(170)) { times.value.count >= 301 }
+    let seen = times.value.sorted()
+    for (index, start) in seen.enumerated() {
+      let inWindow = seen[index...].prefix { $0 < start + 60_000 }.count
+      #expect(inWindow <= 151, "\(inWindow) in the minute from \(start - seen[0]) ms on")
+    }
+    let rate = Double(seen.count - 1) * 60_000 / Double(seen[seen.count - 1] - seen[0])
+    #expect(rate >= 150 * 0.95, "\(rate) a minute")
+    await rig.end()
+  }
 }

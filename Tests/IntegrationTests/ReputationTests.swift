@@ -170,6 +170,12 @@ import Testing
     try await rig.mta.send("late", to: "late@\(Zones.domain(0))", org: "o")
     try await eventually("the same gate") { try await cap() == shut }
     #expect(rig.mta.log.count == 12)
+    // An operator who knows better: another day of the schedule, then none.
+    #expect(try rig.mta.command("ip", "warming", "127.0.0.21", "--day", "400").code == 2)
+    #expect(try await rig.mta.call("POST", "/v1/ips/127.0.0.21/warming", body: "{\"day\":40}").status == 200)
+    try await eventually("all leave") { rig.mta.log.count == 21 }
+    #expect(try rig.mta.command("ip", "warming", "127.0.0.21", "--reset").code == 0)
+    #expect((try rig.ip("127.0.0.21")["warming"] as? [String: Any])?["day"] as? Int == 1)
     await rig.end()
   }
 

@@ -22,6 +22,8 @@ import Testing
 
     "POST /send": ["everyMessageArrivesOnceFromItsPoolSignedAndTold", "malformedRequestsChangeNothing"],
     "GET /ip-reputation": ["aListedIPIsPulledAndComesBackThroughProbation"], "GET /ip-reputation/:ip": ["anIPIsWhoItSays"],
+    "GET /v1/url-blocklist": ["contentIsScreened"], "POST /v1/url-blocklist": ["contentIsScreened"],
+    "DELETE /v1/url-blocklist": ["contentIsScreened"], "POST /v1/ips/:ip/warming": ["aWarmingIPKeepsItsCap"],
     "POST /send/decision": ["decisionsFollowTheBreaker"],
     "POST /send/system": ["theOtherIntakesAndTheirReceipts"],
     "POST /send/postbox": ["theOtherIntakesAndTheirReceipts"],

@@ -41,6 +41,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var extra = ""
     package var smtp = ""
     package var isWarmed = true
+    /// EHLO name by address.
+    package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
     /// Whom the world is asked about our IPs: nobody, unless a test is about that.
     package var reputation = "dnsbl: { zones: [] }\nidentity: { require: false }"
     /// The recipients' servers; nil = the sink.
@@ -109,7 +111,7 @@ package final class MTAFixture: @unchecked Sendable {
 
   private func writeConfig() throws {
     let pools = options.pools.sorted { $0.key < $1.key }.map { name, ips in
-      "  \(name): { ips: [\(ips.map { "{address: \($0), ehlo: e\($0.replacingOccurrences(of: ".", with: "-")).mta.example, warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
+      "  \(name): { ips: [\(ips.map { "{address: \($0), ehlo: \(options.ehlo($0)), warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
     }.joined(separator: "\n")
     let dns = options.dns.map { "dns: { servers: [\"\($0.server)\"] }\n" } ?? ""
     let webhooks = options.webhooks ? "webhooks: [ { url: \"\(receiver.url)\", secret: \(Self.webhookSecret) } ]\n" : ""

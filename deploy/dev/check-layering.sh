@@ -8,6 +8,7 @@ allowed() {
   case "$1" in
     MailModel) echo "" ;;
     DeliveryPolicy) echo "MailModel" ;;
+    Simulation) echo "DeliveryPolicy MailModel" ;;
     MailFormat) echo "MailModel COpenSSL CZstd" ;;
     SMTPProtocol) echo "MailModel" ;;
     TLS) echo "NIOCore COpenSSL CShims" ;;

@@ -201,14 +201,17 @@ package struct OutcomeReducer: Sendable {
   private func concluded(_ input: ReducerInput, _ writer: EventWriter, _ now: Milliseconds, _ random: Double)
     -> OutcomeEffects
   {
-    switch input.result.text.flatMap(ConcludeReason.init) {
+    // The reason, and behind a colon what there is to say of it.
+    let text = input.result.text ?? ""
+    let detail = text.firstIndex(of: ":").map { String(text[$0...]) } ?? ""
+    switch ConcludeReason(rawValue: String(text.prefix { $0 != ":" })) {
     case .expired:
       let text = "expired: not delivered in time"
       return OutcomeEffects(
         fate: .final(.init(state: .expired, reason: text)), events: [writer.bounced(hard: false, text)], suppression: nil)
     case .cancelled: return failed(writer, code: "CANCELLED", text: "cancelled")
     case .suppressed: return failed(writer, code: "RECIPIENT_SUPPRESSED", text: "the recipient is on the suppression list")
-    case .screened: return failed(writer, code: "CONTENT_SCREENED", text: "the content was refused")
+    case .screened: return failed(writer, code: "CONTENT_SCREENED", text: "Content screening rejected the message" + detail)
     // What DNS says for good is reduced like a reply (DESIGN section 5, step 3).
     case .noSuchDomain:
       return refused(input, writer, SMTPReply(code: 550, lines: ["5.1.2 The recipient's domain does not exist"]), now, random)

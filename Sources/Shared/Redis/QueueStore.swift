@@ -39,7 +39,11 @@ package struct QueueStore: Sendable {
       command.add(item.record.messageID)
       command.add(item.group.description)
       command.add(item.score)
-      command.add(item.heldFor.map { "h\(item.due ?? 0) \($0)" } ?? item.due.map(String.init) ?? "")
+      if let outcome = item.outcome {
+        command.add([UInt8(ascii: "e")] + outcome)
+      } else {
+        command.add(item.heldFor.map { "h\(item.due ?? 0) \($0)" } ?? item.due.map(String.init) ?? "")
+      }
       command.add(item.record.expiresAt)
       command.add(item.contentHash)
       command.add(item.record.encoded())

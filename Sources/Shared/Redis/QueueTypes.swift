@@ -11,6 +11,8 @@ package struct AcceptItem: Sendable {
   package var due: Milliseconds?
   /// Held from the start under this reason.
   package var heldFor: String?
+  /// Ended from the start with this outcome.
+  package var outcome: [UInt8]?
   package var contentHash: String
   package var receiptUntil: Milliseconds
   /// ``EmailAddress/normalised``.

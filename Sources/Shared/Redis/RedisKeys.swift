@@ -62,6 +62,8 @@ package struct RedisKeys: Sendable {
   package var poolRules: String { prefix + ":poolrules" }
   /// Hash: mailbox provider → JSON of what the API set in its profile.
   package var providerProfiles: String { prefix + ":isp" }
+  /// Hash: part of a URL, lower case → JSON of when it was blocked.
+  package var urlBlocklist: String { prefix + ":urls" }
   /// Hash: recipient domain → JSON of its outbound TLS mode.
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.

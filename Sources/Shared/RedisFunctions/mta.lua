@@ -144,7 +144,7 @@ end
 
 -- accept: ARGV host, now, deadline (Redis ms), nonce, max live messages, outcome of a suppressed one, number of contents, then hash, octets (may be
 -- empty: "you should have it"); number of messages, then per message: num, organisation, identity, message id, group,
--- score, due (ms; h and a held row; or ''), expiry, content hash, record, receipt until (ms), address as suppression compares it.
+-- score, due (ms; h and a held row; e and the outcome that ends it at once; or ''), expiry, content hash, record, receipt until (ms), address as suppression compares it.
 -- Answers { per message: status, num, accepted at, message id }, heads. status: ok, dup, need, full, late.
 local function accept(keys, argv)
   local p = keys[1]
@@ -211,6 +211,8 @@ local function accept(keys, argv)
         end
         if is_suppressed(p, org, address, now) then
           append_outcome(p, host, num, 0, suppressed_outcome)
+        elseif string.sub(due, 1, 1) == 'e' then
+          append_outcome(p, host, num, 0, string.sub(due, 2))
         elseif string.sub(due, 1, 1) == 'h' then
           redis.call('HSET', message_key(p, num), 's', 'h')
           redis.call('HSET', p .. NAME.held, num, string.sub(due, 2))

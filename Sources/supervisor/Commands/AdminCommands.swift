@@ -25,6 +25,7 @@ struct AdminCommands: Sendable {
   let suppressions: Suppressions
   let policy: PolicyRoutes
   let reputation: Reputation
+  let reputationRoutes: ReputationRoutes
 
   func answer(_ request: AdminRequest, progress: AdminProgress) async -> AdminReply {
     do {
@@ -51,6 +52,9 @@ struct AdminCommands: Sendable {
     case "ip restore":
       guard try await fleet.restore(arguments["address"] ?? "") else { throw Self.unknownIP(arguments) }
       await reputation.overrule(IPAddress.canonical(arguments["address"] ?? "") ?? "", now: SystemClock.now())
+      return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
+    case "ip warming":
+      try await reputationRoutes.setWarming(arguments["address"] ?? "", day: arguments["day"].flatMap { Int($0) })
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "queue list": return try encode(await queueRows(limit: Int(arguments["limit"] ?? "") ?? 50))
     case "queue explain":

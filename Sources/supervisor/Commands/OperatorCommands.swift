@@ -55,7 +55,7 @@ struct StatusCommand: ParsableCommand {
 
 struct IPCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "ip", abstract: "Dedicated IPs and their workers.", subcommands: [List.self, Pull.self, Restore.self])
+    commandName: "ip", abstract: "Dedicated IPs and their workers.", subcommands: [List.self, Pull.self, Restore.self, Warming.self])
 
   static func show(_ document: String, _ json: Bool) {
     if json { return print(document) }
@@ -74,6 +74,25 @@ struct IPCommand: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() { withFaults { IPCommand.show(try common.ask("ip list"), common.json) } }
+  }
+
+  struct Warming: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Put an IP on a day of the warming schedule, or back to its start.",
+      discussion: "An IP that was warmed elsewhere need not begin at day 1.\n\nExample: supervisor ip warming 203.0.113.7 --day 10")
+    @Argument(help: "The address.") var address: String
+    @Option(help: "The day, 1 to 365; from day 30 on the IP has no cap.") var day: Int?
+    @Flag(help: "Begin again with day 1.") var reset = false
+    @OptionGroup var common: CommonOptions
+
+    func run() {
+      withFaults {
+        guard (day != nil) != reset, day.map({ (1...365).contains($0) }) ?? true else {
+          throw CommandFault(code: 2, text: "give --day 1 to 365, or --reset")
+        }
+        IPCommand.show(try common.ask("ip warming", ["address": address, "day": day.map(String.init)]), common.json)
+      }
+    }
   }
 
   struct Pull: ParsableCommand {

@@ -422,9 +422,9 @@ actor Dispatcher {
     }
   }
 
-  static func outcome(_ reason: ConcludeReason, _ now: Milliseconds) -> [UInt8] {
+  static func outcome(_ reason: ConcludeReason, _ now: Milliseconds, detail: String? = nil) -> [UInt8] {
     var result = AttemptResult(kind: .concluded, sourceIP: "", at: now)
-    result.text = reason.rawValue
+    result.text = reason.rawValue + (detail.map { ": " + $0 } ?? "")
     return result.encoded()
   }
 

@@ -219,7 +219,11 @@ struct BatchHandler: Sendable {
       switch item.ready {
       case .success(var ready):
         if shared != nil {
-          do { try await send.route(&ready.submission) } catch {
+          do {
+            try await send.route(&ready.submission)
+            ready.submission.objection = try await send.screen.objection(
+              to: ready.submission.content, dkimDomain: ready.submission.dkimDomain)
+          } catch {
             answers[index] = .refused(Intake.away)
             continue
           }

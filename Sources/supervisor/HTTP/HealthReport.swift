@@ -14,11 +14,14 @@ struct HealthReport: Sendable {
   let fleet: Fleet
   let lastOutcomeTurn: @Sendable () async -> Int64
   let dnsWorks: @Sendable () async -> Bool?
+  /// Members of one IP's row that say what the world thinks of it.
+  let standing: @Sendable () async -> [String: [(String, JSONObject.Value)]]
 
   func json() async -> String {
     let now = SystemClock.now()
     let isConnected = store.client.session != nil
     let rows = await fleet.list()
+    let standing = await standing()
     let alive = rows.filter { $0.state == .active || $0.state == .warming || $0.state == .probation }
     let turn = await lastOutcomeTurn()
     let silence = max(0, (SystemClock.monotonic() - turn) / 1000)
@@ -30,7 +33,7 @@ struct HealthReport: Sendable {
       ("uptime", .number((now - startedAt) / 1000)),
       ("redis", .text(isConnected ? "connected" : "disconnected")),
       ("serverId", .text(host)),
-      ("ips", .raw("[" + rows.map(row).joined(separator: ",") + "]")),
+      ("ips", .raw("[" + rows.map { row($0, standing[$0.address] ?? []) }.joined(separator: ",") + "]")),
       ("emergency", .raw(JSONObject([("allIpsBlocked", .bool(alive.isEmpty))]).string)),
       (
         "worker",
@@ -53,14 +56,12 @@ struct HealthReport: Sendable {
     return object.string
   }
 
-  private func row(_ ip: Fleet.Row) -> String {
+  private func row(_ ip: Fleet.Row, _ standing: [(String, JSONObject.Value)]) -> String {
     let isActive = ip.state == .active || ip.state == .warming || ip.state == .probation
-    return JSONObject([
-      ("ip", .text(ip.address)), ("pool", .text(ip.pool)), ("active", .bool(isActive)),
-      ("blockReasons", .raw(ip.reason == nil ? "[]" : "[\"source-address\"]")), ("dnsbl", .text("unknown")),
-      ("fcrdns", .raw("null")), ("ipv6Spf", .raw("null")), ("sourceAddress", .raw("null")), ("warming", .raw("null")),
-      ("state", .text(ip.state.rawValue)), ("reason", .raw(ip.reason.map(JSONText.quoted) ?? "null")),
-    ]).string
+    var object = JSONObject([("ip", .text(ip.address)), ("pool", .text(ip.pool)), ("active", .bool(isActive))])
+    object.fields += standing
+    object.fields += [("state", .text(ip.state.rawValue)), ("reason", .raw(ip.reason.map(JSONText.quoted) ?? "null"))]
+    return object.string
   }
 
   /// An address that its worker could bind is as far as this version looks.

@@ -12,6 +12,7 @@ struct SendHandler: Sendable {
   let validator: SendValidator
   let keys: KeyStore
   let rules: PoolRules
+  let screen: ContentScreen
   let clock: WallClock
 
   func handle(_ mode: SendMode, _ principal: Principal, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
@@ -43,7 +44,10 @@ struct SendHandler: Sendable {
   func ready(_ body: SendBody, _ mode: SendMode, _ principal: Principal) async throws(APIError) -> Intake.Ready {
     var submission = try validator.validate(body, mode: mode, scope: principal.scope, now: clock())
     let host = try await returnPathHost(submission.dkimDomain)
-    do { try await route(&submission) } catch { throw Intake.away }
+    do {
+      try await route(&submission)
+      submission.objection = try await screen.objection(to: submission.content, dkimDomain: submission.dkimDomain)
+    } catch { throw Intake.away }
     let packed = Intake.pack(submission.content)
     return Intake.Ready(
       submission: submission, hash: packed.hash, packed: packed.octets, size: packed.size, returnPathHost: host)

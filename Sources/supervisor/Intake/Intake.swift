@@ -240,6 +240,7 @@ actor Intake {
       group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
       score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: ready.hash,
       receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
+    if let objection = submission.objection { item.outcome = Dispatcher.outcome(.screened, now, detail: objection) }
     item.heldFor = pauses.reason(campaign: submission.campaignID, tags: submission.tags)
     return item
   }

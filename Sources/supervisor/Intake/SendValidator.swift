@@ -37,6 +37,8 @@ struct Submission: Sendable {
   var sendAt: Milliseconds?
   var deliverBy: Milliseconds?
   var deliveryDomain: String
+  /// Why its content may not go; nil when it may.
+  var objection: String?
   /// Of a template's names.
   var values: [MessageRecord.TemplateValue] = []
 }

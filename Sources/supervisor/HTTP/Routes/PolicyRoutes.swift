@@ -11,6 +11,7 @@ struct PolicyRoutes: Sendable {
   let book: PolicyBook
   let store: QueueStore
   let dispatcher: Dispatcher
+  let urls: URLBlocklist
 
   var all: [APIRoute] {
     [
@@ -33,7 +34,33 @@ struct PolicyRoutes: Sendable {
         guard try await reset(organisation) else { throw APIError(status: 404, text: "No breaker for this organization") }
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("organizationId", .text(organisation))]).string)
       },
+      APIRoute(method: .get, path: "/v1/url-blocklist", access: .master) { _ in HTTPAnswer(.ok, try await patterns()) },
+      APIRoute(method: .post, path: "/v1/url-blocklist", access: .master) { call in
+        try await urls.add(try Self.patterns(await call.json()))
+        return HTTPAnswer(.ok, try await patterns())
+      },
+      APIRoute(method: .delete, path: "/v1/url-blocklist", access: .master) { call in
+        let given: [String]
+        if let one = call.query["pattern"] { given = [one.lowercased()] } else { given = try Self.patterns(await call.json()) }
+        var removed = 0
+        for pattern in given where try await urls.remove(pattern) { removed += 1 }
+        return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("removed", .number(Int64(removed)))]).string)
+      },
     ]
+  }
+
+  // MARK: blocked URLs
+
+  private func patterns() async throws -> String {
+    JSONObject([("patterns", .raw("[" + (try await urls.patterns()).map(JSONText.quoted).joined(separator: ",") + "]"))]).string
+  }
+
+  /// `patterns`, or one `pattern`: 4 to 500 characters each, lower case from here on.
+  private static func patterns(_ body: JSONBody) throws(APIError) -> [String] {
+    let given = body.object["patterns"] as? [String] ?? (body.object["pattern"] as? String).map { [$0] } ?? []
+    guard !given.isEmpty, given.count <= 1000, given.allSatisfy({ (4...500).contains($0.utf8.count) && !SendValidator.hasControl($0) })
+    else { throw .bad("patterns must be 1 to 1000 texts of 4 to 500 characters") }
+    return given.map { $0.lowercased() }
   }
 
   // MARK: profiles

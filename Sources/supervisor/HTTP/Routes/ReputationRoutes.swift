@@ -12,11 +12,20 @@ struct ReputationRoutes: Sendable {
   let book: PolicyBook
   let store: QueueStore
   let fleet: Fleet
+  let dispatcher: Dispatcher
 
   var all: [APIRoute] {
     [
       APIRoute(method: .get, path: "/ip-reputation", access: .master, handler: list),
       APIRoute(method: .get, path: "/ip-reputation/:ip", access: .master, handler: one),
+      APIRoute(method: .post, path: "/v1/ips/:ip/warming", access: .master) { call in
+        let body = try await call.json()
+        let day = try body.integer("day", 1...365)
+        let isReset = body.object["reset"] as? Bool ?? false
+        guard (day != nil) != isReset else { throw APIError.bad("Give day, or reset: true") }
+        try await setWarming(call.parameters["ip"] ?? "", day: isReset ? nil : day)
+        return HTTPAnswer(.ok, JSONObject([("success", .bool(true))]).string)
+      },
     ]
   }
 
@@ -27,6 +36,8 @@ struct ReputationRoutes: Sendable {
     var identities: [String: IdentityMonitor.Row]
     var warming: [String: IPWarming]
     var isActive: [String: Bool]
+    /// Addresses that are not on this host.
+    var unbound: Set<String>
   }
 
   private func facts() async -> Facts {
@@ -39,7 +50,8 @@ struct ReputationRoutes: Sendable {
       identities: Dictionary(identities.map { ($0.address, $0) }, uniquingKeysWith: { first, _ in first }),
       warming: await book.warmingStates(),
       isActive: Dictionary(
-        rows.map { ($0.address, [.active, .warming, .probation].contains($0.state)) }, uniquingKeysWith: { first, _ in first }))
+        rows.map { ($0.address, [.active, .warming, .probation].contains($0.state)) }, uniquingKeysWith: { first, _ in first }),
+      unbound: Set(rows.filter { $0.reason?.hasPrefix("address not on this host") == true }.map(\.address)))
   }
 
   @Sendable private func list(_ call: APIRequest) async throws -> HTTPAnswer {
@@ -90,6 +102,40 @@ struct ReputationRoutes: Sendable {
     return HTTPAnswer(.ok, object.string)
   }
 
+  /// An operator's order: a day of the schedule, or from the start.
+  func setWarming(_ text: String, day: Int?) async throws {
+    let now = SystemClock.now()
+    let changed = await book.changeWarming(IPAddress.canonical(text) ?? text, now: now) { state, policy in
+      if let day { state.set(day: day, now: now, policy: policy) } else { state.reset(now: now, policy: policy) }
+    }
+    guard let (rows, changes) = changed else { throw APIError(status: 404, text: "\(text) is not an address of this installation") }
+    try await store.setPolicy(rows)
+    await dispatcher.apply(changes)
+  }
+
+  /// What `/health` says of each IP (contract section 1.5).
+  func health() async -> [String: [(String, JSONObject.Value)]] {
+    let facts = await facts()
+    var rows: [String: [(String, JSONObject.Value)]] = [:]
+    for ip in config.sourceIPs {
+      let standing = Self.standing(ip.address, facts).filter { ["dnsbl", "fcrdns", "ipv6Spf", "sourceAddress"].contains($0.0) }
+      let order = ["dnsbl", "fcrdns", "ipv6Spf", "sourceAddress"]
+      let sorted = order.compactMap { name in standing.first { $0.0 == name } }
+      rows[ip.address] =
+        [("blockReasons", .raw(Self.reasons(ip.address, facts)))] + sorted
+        + [("warming", .raw(facts.warming[ip.address].map { Self.healthWarming($0).string } ?? "null"))]
+    }
+    return rows
+  }
+
+  private static func healthWarming(_ state: IPWarming) -> JSONObject {
+    JSONObject([
+      ("phase", .text(phase(state))), ("day", .number(Int64(state.isLimited ? state.day : max(state.day, 30)))),
+      ("dailyCap", state.isLimited ? .number(Int64(state.probation?.cap ?? state.cap)) : .text("unlimited")),
+      ("sentToday", .number(Int64(state.today.total.delivered))), ("bounceRate", .raw(String(state.today.total.bounceRate))),
+    ])
+  }
+
   private func row(_ address: String, pool: String, _ facts: Facts) -> JSONObject {
     let state = facts.warming[address]
     let day = state?.today.total ?? WarmingDay.Counts()
@@ -104,13 +150,17 @@ struct ReputationRoutes: Sendable {
   }
 
   private static func pool(_ pool: String, _ address: String, _ facts: Facts) -> JSONObject {
+    JSONObject([
+      ("pool", .text(pool)), ("active", .bool(facts.isActive[address] ?? false)), ("blockReasons", .raw(reasons(address, facts))),
+    ])
+  }
+
+  private static func reasons(_ address: String, _ facts: Facts) -> String {
     var reasons: [String] = []
     if facts.lists[address]?.pulledSince != nil { reasons.append("dnsbl") }
     if facts.identities[address]?.pulledSince != nil { reasons.append("fcrdns") }
-    return JSONObject([
-      ("pool", .text(pool)), ("active", .bool(facts.isActive[address] ?? false)),
-      ("blockReasons", .raw("[" + reasons.map(JSONText.quoted).joined(separator: ",") + "]")),
-    ])
+    if facts.unbound.contains(address) { reasons.append("source-address") }
+    return "[" + reasons.map(JSONText.quoted).joined(separator: ",") + "]"
   }
 
   private static func standing(_ address: String, _ facts: Facts) -> [(String, JSONObject.Value)] {
@@ -177,8 +227,9 @@ struct ReputationRoutes: Sendable {
       add("all", "dnsbl_partial", "critical")
     }
     if rows.contains(where: { $0.lists?.dnsbl == .unknown }) { add("all", "dnsbl_unknown", "warning") }
-    for row in await book.breakerRows(now: facts.now) where row.breaker.state == .open && list.count < 32 {
-      guard organisation == nil || organisation == row.key.organisation, let provider = row.key.provider else { continue }
+    // An organisation's breakers are its own affair.
+    for row in await book.breakerRows(now: facts.now) where row.breaker.state == .open && row.key.organisation == organisation {
+      guard let provider = row.key.provider, list.count < 32 else { continue }
       add(provider.eventName, "breaker_open", "critical")
     }
     return Array(list.prefix(32))

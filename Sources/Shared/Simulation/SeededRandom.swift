@@ -1,0 +1,21 @@
+/// SplitMix64: the same numbers for the same seed on every machine.
+struct SeededRandom: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+
+  /// 0 up to, not including, 1.
+  mutating func fraction() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+  mutating func happens(_ probability: Double) -> Bool { fraction() < probability }
+
+  mutating func between(_ low: Int64, _ high: Int64) -> Int64 { low + Int64(fraction() * Double(high - low)) }
+}
