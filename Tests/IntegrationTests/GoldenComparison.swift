@@ -101,7 +101,8 @@ enum GoldenComparison {
     "stats.failed": .count, "stats.total": .count,
     // What the world thinks of the IPs, on names of the test's own, and what they did before.
     "ips[].fcrdns.ehlo": name, "ips[].fcrdns.ptrNames[]": name, "ips[].fcrdns.checkedAt": .time, "ips[].dnsblCheckedAt": .time,
-    "fcrdns.ehlo": name, "fcrdns.ptrNames[]": name, "fcrdns.checkedAt": .time, "dnsblCheckedAt": .time, "routing.generatedAt": .time, "routing.signals[].observedAt": .time,
+    "fcrdns.ehlo": name, "fcrdns.ptrNames[]": name, "fcrdns.checkedAt": .time, "dnsblCheckedAt": .time, "routing.generatedAt": .time,
+    "routing.signals[].observedAt": .time,
     "ips[].sent": .count, "ips[].delivered": .count, "ips[].bounced": .count, "ips[].deferred": .count, "ips[].bounceRate": .ratio,
     "metrics.sent": .count, "metrics.delivered": .count, "metrics.bounced": .count, "metrics.deferred": .count, "metrics.errors": .count,
     "rates.bounceRate": .ratio, "rates.deferralRate": .ratio, "rates.errorRate": .ratio, "warming.sentToday": .count,

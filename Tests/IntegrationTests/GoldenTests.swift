@@ -44,7 +44,9 @@ struct GoldenTests {
   }
 
   static let zone =
-    ((0..<10).map { "hard\($0)" } + ["ok", "hard", "full", "soft", "grey", "policy", "blocked", "ratelimit", "datahard", "datasoft", "drop"]).map { "\($0) IN MX 10 mx" }
+    ((0..<10).map { "hard\($0)" } + [
+      "ok", "hard", "full", "soft", "grey", "policy", "blocked", "ratelimit", "datahard", "datasoft", "drop",
+    ]).map { "\($0) IN MX 10 mx" }
     + ["mx IN A 127.0.0.1", "nullmx IN MX 0 .", "refused IN MX 10 nobody", "nobody IN A 127.0.0.99"]
 
   @Test func theProductAnswersAsUpstreamDid() async throws {
@@ -92,10 +94,16 @@ struct GoldenTests {
     try await replay.run("circuit-breaker", breakers) { exchange in
       guard exchange.note == "decision for breaker 50" else { return }
       // The recording leaves out those between.
-      for index in 2..<49 { try await mta.send("between\(index)", to: "b\(index)@hard\(index % 10).golden.test", org: "org_break", ["from": "n@sender.test", "dkimDomain": "sender.test"]) }
+      for index in 2..<49 {
+        try await mta.send(
+          "between\(index)", to: "b\(index)@hard\(index % 10).golden.test", org: "org_break",
+          ["from": "n@sender.test", "dkimDomain": "sender.test"])
+      }
       try await eventually("the breaker opened") { try await mta.get("/breakers").body.contains("\"state\":\"open\"") }
     }
-    for family in ["scan", "inbound-mailboxes", "ip-reputation", "send-decision"] { try await replay.run(family, try GoldenRecordings.exchanges(family)) }
+    for family in ["scan", "inbound-mailboxes", "ip-reputation", "send-decision"] {
+      try await replay.run(family, try GoldenRecordings.exchanges(family))
+    }
     replay.finish()
     await mta.tearDown()
   }

@@ -33,6 +33,11 @@ import Testing
     try await mta.send("held", to: "u@\(Zones.domain(0))", org: "held")
     try await eventually("all is counted") {
       let text = try await mta.get("/metrics", key: nil).body
+      let promtool = FileManager.default.currentDirectoryPath + "/.build-peers/prometheus/promtool"
+      let page = try mta.scratch.write("page", text)
+      let judged = try run(
+        "/bin/sh", ["-c", "\(promtool) check metrics < \(page) 2>&1 && \(promtool) check rules deploy/prometheus/alerts.yaml"])
+      #expect(judged.code == 0, "\(judged.output)")
       return value(text, "mta_worker_delivered_total{ip=\"127.0.0.21\"}") == 3
         && value(text, "mta_emails_sent_total{pool=\"transactional\",isp=\"other\",outcome=\"deferred\"}") == 1
         && value(text, "mta_webhooks_pending") == 0

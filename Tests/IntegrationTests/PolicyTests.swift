@@ -274,7 +274,8 @@ import Testing
     try await send("below", from: "n@news.sender.example", html: String(repeating: "a", count: 511_000))
     try await eventually("three are told") { Set(rig.mta.receiver.messageIDs("failed")) == ["url", "large", "foreign"] }
     #expect(rig.mta.receiver.all.filter { $0.event == "failed" }.allSatisfy { $0.fields["errorCode"] == "CONTENT_SCREENED" })
-    #expect(try await rig.mta.call("DELETE", "/v1/url-blocklist?pattern=evil.example/x", body: nil).body == "{\"success\":true,\"removed\":1}")
+    #expect(
+      try await rig.mta.call("DELETE", "/v1/url-blocklist?pattern=evil.example/x", body: nil).body == "{\"success\":true,\"removed\":1}")
     try await send("again", html: "https://evil.example/x")
     try await eventually("two are sent") { Set(rig.mta.receiver.messageIDs("sent")) == ["below", "again"] }
     #expect(Set(rig.mta.log.all.map(\.messageID)) == ["below", "again"])
@@ -286,12 +287,14 @@ import Testing
     let times = Locked<[Int64]>([])
     let rig = try await Rig(
       zones: Zones.hosted(2, mx: "mx1.yahoodns.net"),
-      providers: "yahoo: {defaultRate: 150, ceiling: 150, floor: 3, maxConnections: 2, maxDeliveriesPerConnection: 1000, mx: [yahoodns.net]}",
+      providers:
+        "yahoo: {defaultRate: 150, ceiling: 150, floor: 3, maxConnections: 2, maxDeliveriesPerConnection: 1000, mx: [yahoodns.net]}",
       script: { moment in
         if case .mail = moment { times.change { $0.append(Int64(Date().timeIntervalSince1970 * 1000)) } }
         return nil
       })
-    try await rig.mta.sendAll((0..<400).map { (id: "m\($0)", to: "u\($0)@\(Zones.domain($0 % 2))", org: "o\($0 % 3)", pool: "transactional") })
+    try await rig.mta.sendAll(
+      (0..<400).map { (id: "m\($0)", to: "u\($0)@\(Zones.domain($0 % 2))", org: "o\($0 % 3)", pool: "transactional") })
     try await eventually("two minutes of mail", within: .seconds(170)) { times.value.count >= 301 }
     let seen = times.value.sorted()
     for (index, start) in seen.enumerated() {

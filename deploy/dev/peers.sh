@@ -1,7 +1,7 @@
 #!/bin/bash
 # Unpacks Debian's Postfix, Exim and OpenSMTPD into folders of their own, each a small root with the libraries it needs, for
 # the tests to chroot into: the three packages exclude each other, and nothing of them is installed or started on this host.
-# Call: peers.sh [FOLDER]; what is there already is left alone.
+# Beside them Prometheus's promtool. Call: peers.sh [FOLDER]; what is there already is left alone.
 set -euo pipefail
 peers=${1:-"$(dirname "$0")/../../.build-peers"}
 mkdir -p "$peers"
@@ -49,3 +49,13 @@ unpack() {
 unpack postfix postfix
 unpack exim exim4-daemon-light
 unpack opensmtpd opensmtpd
+
+if [ ! -e prometheus/complete ]; then
+  echo "fetching Debian's prometheus (only its promtool is unpacked, to judge our metrics)"
+  rm -rf prometheus
+  mkdir -p prometheus/debs
+  (cd prometheus/debs && download prometheus)
+  dpkg-deb --fsys-tarfile prometheus/debs/*.deb | tar -x -C prometheus --strip-components=3 ./usr/bin/promtool
+  rm -rf prometheus/debs
+  touch prometheus/complete
+fi

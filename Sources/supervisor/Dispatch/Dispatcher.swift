@@ -11,7 +11,7 @@ import Redis
 actor Dispatcher {
   static let picksPerCall = 64
 
-  private let store: QueueStore
+  let store: QueueStore
   private let host: String
   private let destinations: Destinations
   private let limits: OrganisationLimits
@@ -20,17 +20,17 @@ actor Dispatcher {
   private var pausesVersion = -1
   private let allIPs: Set<String>
   private let log: Logger
-  private let signal: Signal
-  private var index: LaneIndex
+  let signal: Signal
+  var index: LaneIndex
   /// Lane of each message that is out at a worker.
-  private var out: [MessageNumber: LaneID] = [:]
+  var out: [MessageNumber: LaneID] = [:]
   /// Outcomes that came while a dispatch was under way, of messages not known to be out: its answer may yet name them.
   private var settledEarly: [MessageNumber: Settled]?
   /// IPs whose worker is ready, and the run of Redis to which each IP's journal is told.
   private var readyIPs: Set<String> = []
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
-  private var policyRun: String?
+  var policyRun: String?
   private var loadedRun: String?
   /// The lanes' next permits were read: once, since what this process gave out later is newer.
   private var hasPermits = false
@@ -38,10 +38,10 @@ actor Dispatcher {
   /// Groups whose DNS answer is waited for, by time.
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
-  private var breakers = BreakerGates()
-  private var warming: WarmingCharges
+  var breakers = BreakerGates()
+  var warming: WarmingCharges
   /// UTC day for which the IPs' allowances were computed; nil = to be done.
-  private var allowanceDay: Int?
+  var allowanceDay: Int?
 
   init(
     store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
@@ -64,7 +64,7 @@ actor Dispatcher {
 
   private let pools: [String: [String]]
   /// Messages that a half-open breaker lets through.
-  private let probes: Int
+  let probes: Int
 
   // MARK: the loop
 
@@ -196,40 +196,6 @@ actor Dispatcher {
     }
   }
 
-  /// What hosts share and this pick spends.
-  private func charges(
-    of pick: PlannedPick, _ provider: MailboxProvider, _ limits: OrganisationLimits.Limits?, _ now: Milliseconds
-  ) -> [DispatchCounter] {
-    let organisation = pick.part.organisation
-    var list = limits.map { OrganisationLimits.counters(organisation, $0, now) } ?? []
-    for key in [PolicyBook.BreakerKey(organisation: organisation, provider: nil), .init(organisation: organisation, provider: provider)] {
-      guard let generation = breakers.probing(key, now: now) else { continue }
-      list.append(
-        DispatchCounter(
-          counter: SharedCounter(key: "bp:\(generation):\(key)", limit: probes, secondsToLive: 86_400),
-          stop: .probes(key)))
-    }
-    return list + warming.counters(of: pick.part, from: pick.lane.ip, to: provider, now: now)
-  }
-
-  /// What each warming IP may still send today, by what Redis has counted.
-  private func renewAllowances(_ now: Milliseconds) async -> Bool {
-    let ips = warming.states.keys.sorted()
-    do {
-      let used = try await store.counters(ips.map { WarmingCharges.dayKey($0, now) })
-      for (ip, sent) in zip(ips, used) {
-        let gate = Gate(scope: .ip, key: ip, reason: .warmingCap, since: now, until: UTCDay.nextMidnight(after: now))
-        index.limit(ip, to: warming.cap(ip, now: now).map { max(0, $0 - sent) }, gate: gate)
-      }
-      allowanceDay = UTCDay.number(now)
-      return true
-    } catch {
-      // Redis is away: the loop waits for it.
-      await signal.wait(atMost: .milliseconds(100))
-      return false
-    }
-  }
-
   private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ counters: [DispatchCounter], _ now: Milliseconds) {
     for number in answer.numbers {
       out[number] = pick.lane
@@ -240,80 +206,7 @@ actor Dispatcher {
     // A pick that was refused whole touched nothing, so no head comes back for its part.
     if answer.numbers.isEmpty { index.unpick(pick.part) }
     guard let stopped = answer.stoppedBy, counters.indices.contains(stopped) else { return }
-    let organisation = pick.part.organisation
-    switch counters[stopped].stop {
-    case .organisationLimit(let until):
-      index.shut(
-        organisation: organisation, Gate(scope: .organisation, key: organisation, reason: .orgLimit, since: now, until: until))
-    case .probes(let key):
-      // All probes are out: looked at again when their outcomes have moved the breaker, or some were given back.
-      index.shut(
-        organisation: organisation, at: key.provider,
-        Gate(scope: .organisation, key: key.gateKey, reason: .breaker, since: breakers.since(key), until: now + 30_000))
-    case .warmingCap(let until):
-      index.limit(pick.lane.ip, to: 0, gate: Gate(scope: .ip, key: pick.lane.ip, reason: .warmingCap, since: now, until: until))
-    case .providerCap(let until):
-      index.setLaneGate(
-        pick.lane, Gate(scope: .lane, key: pick.lane.description, reason: .providerWarmingCap, since: now, until: until))
-    case .pacing(let opensAt):
-      let set = pick.part.group.set
-      index.setClosedSet(
-        set, of: pick.lane.ip, Gate(scope: .ip, key: "\(pick.lane.ip) \(set)", reason: .warmingPacing, since: now, until: opensAt))
-    }
-  }
-
-  // MARK: what policies say
-
-  /// All that a run of Redis holds was applied: nothing goes out before, or a block would be forgotten for a moment.
-  func policyLoaded(run: String) {
-    policyRun = run
-    signal.fire()
-  }
-
-  /// What outcomes taught: rates, domains' health, breakers.
-  func apply(_ changes: PolicyBook.Changes) {
-    let now = SystemClock.now()
-    for (lane, rate) in changes.rates { index.setRate(lane, rate, now: now) }
-    for (domain, health) in changes.domains {
-      let gate = health.shut(now: now).map { what, since, until in
-        Gate(
-          scope: .domain, key: domain, reason: what == .connection ? .connectionBackoff : .smtpResponse, since: since, until: until)
-      }
-      if gate != nil || index.mirror.domainGates[domain] != nil { index.setDomainGate(domain, gate) }
-    }
-    for (key, breaker) in changes.breakers where breakers.note(key, breaker) { showBreaker(key, now) }
-    for (ip, state) in changes.warming where warming.set(ip, state, now: now) { allowanceDay = nil }
-    for (key, away) in changes.pauses {
-      index.shut(
-        organisation: key.organisation, at: key.provider,
-        Gate(scope: .organisation, key: key.gateKey, reason: .smtpResponse, since: away.since, until: away.until))
-    }
-    if !changes.isEmpty { signal.fire() }
-  }
-
-  private func showBreaker(_ key: PolicyBook.BreakerKey, _ now: Milliseconds) {
-    if let until = breakers.openUntil(key, now: now) {
-      index.shut(
-        organisation: key.organisation, at: key.provider,
-        Gate(scope: .organisation, key: key.gateKey, reason: .breaker, since: breakers.since(key), until: until))
-    } else {
-      index.open(organisation: key.organisation, at: key.provider, .breaker)
-    }
-  }
-
-  /// Whether one of these IPs may still send something today.
-  func hasCapacity(_ ips: [String]) -> Bool { ips.contains { index.allowances[$0].map { $0.permits > 0 } ?? true } }
-
-  func setProviders(_ providers: ProviderTable) {
-    index.setProviders(providers, now: SystemClock.now())
-    signal.fire()
-  }
-
-  /// For the reducer: IPs that could send now, and the lanes of messages that are out.
-  func whereabouts(_ numbers: [MessageNumber]) -> (open: Set<String>, lanes: [MessageNumber: String]) {
-    var lanes: [MessageNumber: String] = [:]
-    for number in numbers { lanes[number] = out[number]?.key }
-    return (index.openIPs, lanes)
+    shut(counters[stopped].stop, pick, now)
   }
 
   // MARK: what others tell

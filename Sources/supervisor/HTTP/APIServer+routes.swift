@@ -88,7 +88,8 @@ extension APIServer {
       "docs",
       .text(
         "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, "
-          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist")
+          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist"
+      )
     ),
   ]).string
 
