@@ -37,9 +37,11 @@ final class WorkLane {
   }
 
   /// An idle session to one of these hosts, if it still can carry a transaction.
-  func takeIdle(hosts: [Route.Host], port: Int) -> SMTPConnection? {
+  /// - Parameter needsTLS: a session in the clear will not do.
+  func takeIdle(hosts: [Route.Host], port: Int, needsTLS: Bool) -> SMTPConnection? {
     while let index = idle.lastIndex(where: { kept in
-      kept.connection.target.port == port && hosts.contains { $0.name == kept.connection.target.hostName }
+      kept.connection.target.port == port && (!needsTLS || kept.connection.tlsVersion != nil)
+        && hosts.contains { $0.name == kept.connection.target.hostName }
     }) {
       let connection = idle.remove(at: index).connection
       if connection.isUsable { return connection }

@@ -162,6 +162,12 @@ import Testing
       try await rig.gates().filter { $0["reason"] as? String == "warming_cap" }.map { "\($0["key"] ?? "") \($0["until"] ?? "")" }
     }
     try await eventually("the IP is shut until midnight") { try await cap().first?.hasSuffix("T00:00:00.000Z") == true }
+    // What the cap holds has cost its organisations nothing.
+    var charged = 0
+    for organisation in ["o0", "o1", "o2"] {
+      charged += try await rig.mta.get("/org-limits/\(organisation)").json["dailySent"] as? Int ?? 0
+    }
+    #expect(charged == 12)
     let shut = try await cap()
     let warming = try #require(try rig.ip("127.0.0.21")["warming"] as? [String: Any])
     #expect(warming["day"] as? Int == 1 && warming["cap"] as? Int == 12 && warming["sent"] as? Int == 12)

@@ -51,6 +51,7 @@ package final class MTAFixture: @unchecked Sendable {
     package var dns: NameServer?
     package var script: SinkScript = { _ in nil }
     package var sinkOptions = SMTPSink.Options()
+    package var sinkHost = "127.0.0.1"
     package var webhooks = true
     /// False for mail that is too large to keep.
     package var keepsMail = true
@@ -98,7 +99,7 @@ package final class MTAFixture: @unchecked Sendable {
     let log = log
     let keepsMail = options.keepsMail
     sink = try await SMTPSink.start(
-      host: "127.0.0.1", port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
+      host: options.sinkHost, port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
       script: options.script, take: { if keepsMail { log.take($0) } })
     sinkPort = sink.port
     try writeConfig()
@@ -111,7 +112,7 @@ package final class MTAFixture: @unchecked Sendable {
 
   private func writeConfig() throws {
     let pools = options.pools.sorted { $0.key < $1.key }.map { name, ips in
-      "  \(name): { ips: [\(ips.map { "{address: \($0), ehlo: \(options.ehlo($0)), warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
+      "  \(name): { ips: [\(ips.map { "{address: \"\($0)\", ehlo: \(options.ehlo($0)), warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
     }.joined(separator: "\n")
     let dns = options.dns.map { "dns: { servers: [\"\($0.server)\"] }\n" } ?? ""
     let webhooks = options.webhooks ? "webhooks: [ { url: \"\(receiver.url)\", secret: \(Self.webhookSecret) } ]\n" : ""

@@ -126,7 +126,8 @@ package struct CircuitBreaker: Sendable, Equatable {
     self.state = state
     self.until = until
     since = now
-    generation += 1
+    // Probes are counted by it for a day: a breaker that was forgotten meanwhile must not begin with the same number.
+    generation = state == .open ? max(generation + 1, Int(now / 1000)) : generation + 1
   }
 
   package func isIdle(now: Milliseconds) -> Bool { state == .closed && now - lastAt > Self.memory }

@@ -33,6 +33,7 @@ package struct DomainHealth: Sendable, Equatable {
     lastUsedAt = now
     failuresInRow = 0
     connectionUntil = 0
+    if responseUntil <= now { responseUntil = 0 }
     guard code == 2 || speaksOfDomain else { return }
     replies.append(UInt8(clamping: code))
     if replies.count > Self.window { replies.removeFirst(replies.count - Self.window) }

@@ -33,6 +33,15 @@ package struct Lesson: Sendable, Equatable {
     self.pool = pool
     self.campaign = campaign
   }
+
+  /// Speaks of the sender's list: a breaker's probe that ends otherwise has probed nothing.
+  package var decidesBreaker: Bool {
+    switch what {
+    case .delivered: true
+    case .refused(let verdict): verdict.countsAsListBounce
+    case .unreachable: false
+    }
+  }
 }
 
 extension ReplyVerdict {

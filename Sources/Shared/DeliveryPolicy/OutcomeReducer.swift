@@ -162,7 +162,8 @@ package struct OutcomeReducer: Sendable {
     case (.connectionFailed, nil): what = .unreachable
     default: return nil
     }
-    let provider = provider(input.result)
+    // The lane's provider is that of all its mail hosts, which is what its permits were charged to.
+    let provider = input.laneKey.map { MailboxProvider(rawValue: $0) ?? .other } ?? provider(input.result)
     return Lesson(
       what: what, ip: input.result.sourceIP, provider: provider,
       laneKey: input.laneKey ?? ProviderTable.laneKey(provider, domain: domain), domain: domain, organisation: input.record.organisation,

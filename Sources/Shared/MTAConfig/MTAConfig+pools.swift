@@ -141,8 +141,10 @@ extension MTAConfig {
   mutating func readWarming(_ reader: inout ConfigReader) {
     var schedule: [Int: Int] = [:]
     for (day, cap) in reader.map("warming.schedule") ?? [] {
-      guard let number = Int(day), (1...365).contains(number), case .scalar(let text, _) = cap, let most = Int(text), most > 0 else {
-        reader.problem("warming.schedule", "must map days to messages a day", line: cap.line)
+      guard let number = Int(day), (1...365).contains(number), case .scalar(let text, _) = cap, let most = Int(text),
+        (1...1_000_000_000).contains(most)
+      else {
+        reader.problem("warming.schedule", "must map days (1 to 365) to messages a day (1 to 1000000000)", line: cap.line)
         continue
       }
       schedule[number] = most

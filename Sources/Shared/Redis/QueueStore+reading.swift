@@ -197,6 +197,7 @@ extension QueueStore {
 
   /// Values of shared counters, 0 where none is.
   package func counters(_ names: [String]) async throws -> [Int] {
+    guard !names.isEmpty else { return [] }
     var command = RedisCommand("MGET")
     for name in names { command.add(keys.counter(name)) }
     let values = try await client.send(command).array ?? []

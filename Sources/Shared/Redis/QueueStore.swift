@@ -146,7 +146,7 @@ package struct QueueStore: Sendable {
       switch item.fate {
       case .final:
         command.add("final")
-        command.add("")
+        command.add(item.refundsProbes ? "1" : "")
       case .keep(let until):
         command.add("keep")
         command.add(until)

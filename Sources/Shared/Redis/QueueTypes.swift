@@ -231,6 +231,8 @@ package struct EffectItem: Sendable {
   /// Events and final record for outbox and history; empty = none.
   package var done: [UInt8]
   package var suppression: SuppressionRow?
+  /// It ended in a way that decides nothing for a half-open breaker: its probe may be another's.
+  package var refundsProbes = false
 
   package init(
     outcomeID: String, number: MessageNumber, serial: Int, fate: MessageFate, done: [UInt8],

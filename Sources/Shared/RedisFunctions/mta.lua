@@ -94,12 +94,14 @@ local function read(p, num)
   }
 end
 
--- What was charged when a message was dispatched and did not go is given back, once.
-local function uncount(p, num, counters)
+-- What was charged when a message was dispatched and did not go is given back, once; with a kind, only that kind.
+local function uncount(p, num, counters, kind)
   if counters and counters ~= '' then
     for key in string.gmatch(counters, '[^\n]+') do
-      local full = p .. NAME.counter .. key
-      if redis.call('EXISTS', full) == 1 then redis.call('DECR', full) end
+      if not kind or string.sub(key, 1, #kind) == kind then
+        local full = p .. NAME.counter .. key
+        if redis.call('EXISTS', full) == 1 then redis.call('DECR', full) end
+      end
     end
     redis.call('HDEL', message_key(p, num), 't')
   end
@@ -345,7 +347,7 @@ local function replay(keys, argv)
 end
 
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
--- op (final, keep, retry, queue, hold, move), argument (keep: until; retry: due; queue: crash marks to add; hold: reason;
+-- op (final, keep, retry, queue, hold, move), argument (final: 1 = a breaker's probe was none; keep: until; retry: due; queue: crash marks to add; hold: reason;
 -- move: another group), done record ('' = none), suppression scope, address and row ('' = none). Then the number of policy
 -- rows, and per row its field and text ('' = gone): what was learnt from these outcomes stands or falls with them.
 -- The outcome's removal is the fence: what was removed before does nothing. Answers done ids ('' where none), heads.
@@ -367,8 +369,10 @@ local function effects(keys, argv)
         if record ~= '' then id = redis.call('XADD', done, '*', 'n', num, 'a', serial, 'd', record) end
         if scope ~= '' then redis.call('HSETNX', p .. NAME.suppression .. scope, address, row) end
         if op == 'final' then
+          if argument == '1' then uncount(p, num, r.t, 'bp:') end
           release(p, num, r.c)
         elseif op == 'keep' then
+          uncount(p, num, r.t, 'bp:')
           redis.call('HSET', key, 's', 'u')
           redis.call('ZADD', p .. NAME.expiry, argument, num)
         elseif op == 'retry' then

@@ -26,7 +26,7 @@ struct Transmission {
   }
 
   private func talk(on worker: isolated WorkLoop, _ beforeDot: () throws -> Void, _ afterDot: () -> Void) async -> AttemptResult {
-    while let connection = lane.takeIdle(hosts: route.hosts, port: route.port) {
+    while let connection = lane.takeIdle(hosts: route.hosts, port: route.port, needsTLS: route.tls == .require) {
       worker.cuttable[entryID] = [connection.channel]
       let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
       // A kept session may have died unnoticed, or have had all it may have: that says nothing of the host or the message, a
@@ -65,10 +65,11 @@ struct Transmission {
     return last
   }
 
-  /// A session's limit of messages, answered to MAIL: `452 4.5.3`, or 421 (RFC 5321 §4.5.3.1.10).
+  /// A session's limit of messages, answered to MAIL: `452 4.5.3`, or 421 that does not speak of policy (RFC 5321 §4.5.3.1.10).
   private static func isSpent(_ result: SMTPTransactionResult) -> Bool {
     guard case .replied(.mail, let reply) = result else { return false }
-    return reply.code == 421 || reply.isTransient && reply.enhanced.map { $0.subject == 5 && $0.detail == 3 } ?? false
+    return reply.code == 421 && reply.enhanced.map { $0.subject != 7 } ?? true
+      || reply.isTransient && reply.enhanced.map { $0.subject == 5 && $0.detail == 3 } ?? false
   }
 
   /// Opportunistic TLS that breaks is tried once more in the clear (RFC 7435); required TLS never is.
@@ -80,7 +81,10 @@ struct Transmission {
     guard case .failure(let failure) = opening.result, failure.isTLS, route.tls == .opportunistic, !worker.isEnding else { return opening }
     var target = opening.target
     target.tls = .never
-    return await SMTPConnection.open([target], tls: worker.tls, on: worker.eventLoop, began: began)
+    let again = await SMTPConnection.open([target], tls: worker.tls, on: worker.eventLoop, began: began)
+    // It takes no second call: that says nothing of the host's other addresses.
+    if case .failure(let failure) = again.result, failure.stage == .connect { return opening }
+    return again
   }
 
   private func unreachable(

@@ -54,7 +54,9 @@ struct AdminCommands: Sendable {
       await reputation.overrule(IPAddress.canonical(arguments["address"] ?? "") ?? "", now: SystemClock.now())
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "ip warming":
-      try await reputationRoutes.setWarming(arguments["address"] ?? "", day: arguments["day"].flatMap { Int($0) })
+      let day = arguments["day"].map { Int($0) ?? 0 }
+      if let day, !(1...365).contains(day) { throw APIError.bad("day must be a whole number from 1 to 365") }
+      try await reputationRoutes.setWarming(arguments["address"] ?? "", day: day)
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
     case "queue list": return try encode(await queueRows(limit: Int(arguments["limit"] ?? "") ?? 50))
     case "queue explain":

@@ -31,6 +31,7 @@ extension Dispatcher {
         index.limit(ip, to: warming.cap(ip, now: now).map { max(0, $0 - sent) }, gate: gate)
       }
       allowanceDay = UTCDay.number(now)
+      allowancesAt = now
       return true
     } catch {
       // Redis is away: the loop waits for it.
@@ -83,7 +84,10 @@ extension Dispatcher {
       if gate != nil || index.mirror.domainGates[domain] != nil { index.setDomainGate(domain, gate) }
     }
     for (key, breaker) in changes.breakers where breakers.note(key, breaker) { showBreaker(key, now) }
-    for (ip, state) in changes.warming where warming.set(ip, state, now: now) { allowanceDay = nil }
+    for (ip, state) in changes.warming where warming.set(ip, state, now: now) {
+      allowanceDay = nil
+      index.openWarmingGates(of: ip)
+    }
     for (key, away) in changes.pauses {
       index.shut(
         organisation: key.organisation, at: key.provider,

@@ -39,6 +39,11 @@ actor Dispatcher {
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
   var breakers = BreakerGates()
+  private var lastDueScan: Milliseconds = 0
+  /// Lanes in which a message was out before, when it is out again and its earlier outcome has not been heard of.
+  private var overtaken: [MessageNumber: LaneID] = [:]
+  /// When the IPs' allowances were computed last.
+  var allowancesAt: Milliseconds = 0
   var warming: WarmingCharges
   /// UTC day for which the IPs' allowances were computed; nil = to be done.
   var allowanceDay: Int?
@@ -78,7 +83,8 @@ actor Dispatcher {
         await signal.wait(atMost: .milliseconds(100))
         continue
       }
-      if allowanceDay != UTCDay.number(now) {
+      // Redis counts what others gave back too: what is left is read again and again.
+      if allowanceDay != UTCDay.number(now) || now - allowancesAt > 30_000 {
         guard await renewAllowances(now) else { continue }
       }
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
@@ -93,6 +99,9 @@ actor Dispatcher {
 
   /// Organisation limits whose hour is over, groups whose DNS may be asked again.
   private func openWhatIsDue(_ now: Milliseconds) {
+    // The gates are many when much is shut: their ends are looked for ten times a second, not with each pick.
+    guard now - lastDueScan >= 100 else { return }
+    lastDueScan = now
     for organisation in index.dueOrganisations(now: now) { index.openDue(organisation: organisation, now: now) }
     for domain in index.dueDomains(now: now) { index.setDomainGate(domain, nil) }
     for lane in index.dueLanes(now: now) { index.setLaneGate(lane, nil) }
@@ -148,11 +157,22 @@ actor Dispatcher {
   private func load() async throws {
     try await pauses.refresh()
     index.clear()
+    try await findLost()
     if !hasPermits {
       index.setStoredPermits(try await store.readLanes())
       hasPermits = true
     }
     try await store.readDirectory { heads in self.note(heads) }
+  }
+
+  /// Messages that were out and are not, though no outcome told it: a run of Redis that lost their dispatch.
+  private func findLost() async throws {
+    let numbers = Array(out.keys)
+    for start in stride(from: 0, to: numbers.count, by: 500) {
+      let slice = Array(numbers[start..<min(start + 500, numbers.count)])
+      let known = Set(try await store.peek(slice).filter { $0.state == .dispatched || $0.state == .settled }.map(\.number))
+      for number in slice where !known.contains(number) { settled(Settled(number: number, wasBegun: true, isRefunded: false)) }
+    }
   }
 
   private func dispatch(_ planned: [PlannedPick], _ now: Milliseconds) async {
@@ -198,7 +218,7 @@ actor Dispatcher {
 
   private func learn(_ pick: PlannedPick, _ answer: PickAnswer, _ counters: [DispatchCounter], _ now: Milliseconds) {
     for number in answer.numbers {
-      out[number] = pick.lane
+      if let before = out.updateValue(pick.lane, forKey: number) { overtaken[number] = before }
       if let early = settledEarly?[number] { settled(early) }
     }
     dispatched += answer.numbers.count
@@ -232,13 +252,17 @@ actor Dispatcher {
   }
 
   private func settled(_ outcome: Settled) {
-    guard let lane = out.removeValue(forKey: outcome.number) else {
+    guard let lane = overtaken.removeValue(forKey: outcome.number) ?? out.removeValue(forKey: outcome.number) else {
       settledEarly?[outcome.number] = outcome
       return
     }
     guard outcome.wasBegun else { return index.giveBack(1, to: lane) }
     index.release(1, of: lane)
-    if outcome.isRefunded { index.refund(1, lane.ip) }
+    guard outcome.isRefunded else { return }
+    index.refund(1, lane.ip)
+    // There is room again where a counter had none.
+    if let organisation = outcome.organisation { index.open(organisation: organisation, .orgLimit) }
+    if index.laneGates[lane]?.reason == .providerWarmingCap { index.setLaneGate(lane, nil) }
   }
 
   /// A message that left a worker's hands.
@@ -248,6 +272,7 @@ actor Dispatcher {
     var wasBegun: Bool
     /// It did not go: Redis gave its counters back.
     var isRefunded: Bool
+    var organisation: String?
   }
 
   /// Why an IP is shut, for whoever asks.

@@ -14,7 +14,7 @@ struct PlannedPick: Sendable, Equatable {
 
 /// The dispatcher's memory: in which lanes there is mail, whose turn it is, what is shut. No operation walks all groups,
 /// lanes or messages; `visits` counts the entries that picks looked at (bounded by a test). What shuts and why is in
-/// `LaneIndex+gates.swift`.
+/// `LaneIndex+gates.swift`, and how it opens again in `LaneIndex+shutting.swift`.
 struct LaneIndex {
   private struct Timer: Comparable {
     let at: Milliseconds
@@ -23,7 +23,7 @@ struct LaneIndex {
     static func < (a: Self, b: Self) -> Bool { a.at < b.at }
   }
 
-  private struct PacedTurn: Hashable {
+  struct PacedTurn: Hashable {
     let lane: LaneID
     let organisation: String
   }
@@ -34,33 +34,33 @@ struct LaneIndex {
     var gate: Gate
   }
 
-  private var providers: ProviderTable
+  var providers: ProviderTable
   /// What was learnt of lanes, those that are not there yet included.
-  private var rates: [LaneID: AdaptiveRate] = [:]
+  var rates: [LaneID: AdaptiveRate] = [:]
   /// A lane's own gates beside throttle and window: a warming cap of its provider.
-  private(set) var laneGates: [LaneID: Gate] = [:]
+  var laneGates: [LaneID: Gate] = [:]
   /// Next permits of lanes that are not there yet.
   private var storedPermits: [String: Milliseconds] = [:]
 
-  private(set) var mirror: QueueMirror
-  private(set) var lanes: [LaneID: Lane] = [:]
+  var mirror: QueueMirror
+  var lanes: [LaneID: Lane] = [:]
   private var ready: [LaneID] = []
   private var readyHead = 0
   private var timers = BinaryHeap<Timer>()
-  private(set) var openIPs: Set<String> = []
+  var openIPs: Set<String> = []
   /// What an IP as a whole may send; absent = no limit but its lanes'.
-  private(set) var allowances: [String: IPAllowance] = [:]
+  var allowances: [String: IPAllowance] = [:]
   /// Lanes that came up while their IP was shut.
-  private var parked: [String: [LaneID]] = [:]
+  var parked: [String: Set<LaneID>] = [:]
   /// What shuts an organisation, everywhere or at one provider.
-  private(set) var organisationGates: [String: [OrganisationGate]] = [:]
-  private(set) var pausedOrganisations: [String: Gate] = [:]
+  var organisationGates: [String: [OrganisationGate]] = [:]
+  var pausedOrganisations: [String: Gate] = [:]
   /// Why an IP is shut, when there is more to say than that it is.
-  private(set) var ipGates: [String: Gate] = [:]
+  var ipGates: [String: Gate] = [:]
   /// Turns that found mail of closed sets only, by IP.
-  private var pacedTurns: [String: Set<PacedTurn>] = [:]
+  var pacedTurns: [String: Set<PacedTurn>] = [:]
   /// Lanes in which a gated organisation had its turn.
-  private var gatedTurns: [String: Set<LaneID>] = [:]
+  var gatedTurns: [String: Set<LaneID>] = [:]
 
   private var pruneAt = 100_000
   private var rotation: UInt = 0
@@ -109,7 +109,7 @@ struct LaneIndex {
   /// Parts of a group that have mail, for concluding.
   func parts(of group: Group) -> [GroupPart] { mirror.parts(of: group) }
 
-  private mutating func shelve(_ part: GroupPart) {
+  mutating func shelve(_ part: GroupPart) {
     guard let (key, provider) = mirror.shelve(part) else { return }
     // Another IP first each time: whoever is asked first takes the mail of a quiet queue.
     let ips = mirror.ips(of: part.group.set)
@@ -121,7 +121,9 @@ struct LaneIndex {
     }
   }
 
-  private mutating func enter(_ organisation: String, _ id: LaneID) {
+  mutating func enter(_ organisation: String, _ id: LaneID) {
+    // It may have been forgotten at rest, with turns that wait beside a gate.
+    if lanes[id] == nil { lanes[id] = makeLane(id, MailboxProvider(rawValue: id.key) ?? .other) }
     lanes[id]?.enter(organisation)
     guard let nominee = allowances[id.ip]?.nominee(of: id) else { return wake(id) }
     // It waits behind another that the lane has nominated: a lane where others wait comes first.
@@ -134,149 +136,23 @@ struct LaneIndex {
       nextPermitAt: storedPermits.removeValue(forKey: id.description) ?? 0)
   }
 
-  /// What was learnt of a lane: in force from its next permit on.
-  mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate, now: Milliseconds) {
-    rates[id] = rate
-    guard let before = lanes[id] else { return }
-    lanes[id]?.adopt(rate, now: now)
-    // It may open earlier than its timer says.
-    if before.timerAt != nil, lanes[id]?.opensAt ?? 0 < before.opensAt { wake(id) }
-  }
-
-  /// Other profiles: windows and first rates of lanes to come; what was learnt stays.
-  mutating func setProviders(_ providers: ProviderTable, now: Milliseconds) {
-    self.providers = providers
-    for (id, lane) in lanes {
-      lanes[id]?.window = providers[lane.provider].window
-      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
-      if lane.hasTurns { wake(id) }
-    }
-  }
-
-  mutating func setLaneGate(_ id: LaneID, _ gate: Gate?) {
-    laneGates[id] = gate
-    if gate == nil { wake(id) }
-  }
-
-  /// Lanes whose own gate is over.
-  func dueLanes(now: Milliseconds) -> [LaneID] { laneGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key) }
-
   /// Lanes at rest are forgotten once there are many, at most as often as the number doubles.
   private mutating func pruneLanes(now: Milliseconds) {
     guard lanes.count > pruneAt else { return }
-    lanes = lanes.filter { $0.value.out > 0 || $0.value.hasTurns || $0.value.isReady || $0.value.opensAt > now }
+    lanes = lanes.filter {
+      allowances[$0.key.ip]?.nominee(of: $0.key) != nil || $0.value.out > 0 || $0.value.hasTurns || $0.value.isReady
+        || $0.value.opensAt > now
+    }
+    rates = rates.filter { id, rate in
+      rate.blockedUntil > now || rate.ratePerMinute != providers[MailboxProvider(rawValue: id.key) ?? .other].defaultRate
+    }
     pruneAt = max(100_000, lanes.count * 2)
   }
 
-  private mutating func wake(_ id: LaneID) {
+  mutating func wake(_ id: LaneID) {
     guard lanes[id]?.isReady == false else { return }
     lanes[id]?.isReady = true
     ready.append(id)
-  }
-
-  // MARK: shutting and opening
-
-  mutating func setIP(_ ip: String, isOpen: Bool) {
-    if isOpen {
-      openIPs.insert(ip)
-      unpark(ip)
-    } else {
-      openIPs.remove(ip)
-    }
-  }
-
-  mutating func setIPGate(_ ip: String, _ gate: Gate?) { ipGates[ip] = gate }
-
-  /// One IP sends nothing for a set, or does again.
-  mutating func setClosedSet(_ set: String, of ip: String, _ gate: Gate?) {
-    mirror.setClosedSet(set, of: ip, gate)
-    guard gate == nil else { return }
-    for turn in pacedTurns.removeValue(forKey: ip) ?? [] { enter(turn.organisation, turn.lane) }
-  }
-
-  /// (IP, set) whose closed time is over.
-  func dueSets(now: Milliseconds) -> [(ip: String, set: String)] {
-    mirror.closedSets.flatMap { ip, sets in sets.filter { $0.value.until.map { $0 <= now } ?? false }.map { (ip, $0.key) } }
-  }
-
-  /// A message that was sent and did not go: its IP may send another.
-  mutating func refund(_ count: Int, _ ip: String) {
-    guard allowances[ip] != nil else { return }
-    allowances[ip]?.giveBack(count)
-    unpark(ip)
-    if let standing = allowances[ip]?.anyLane { wake(standing) }
-  }
-
-  func isOpen(_ ip: String) -> Bool { openIPs.contains(ip) }
-
-  /// What this IP may still send in all, and what is shut once that is spent; nil lifts the limit.
-  mutating func limit(_ ip: String, to permits: Int?, gate: Gate) {
-    if let permits {
-      let before = allowances[ip]
-      allowances[ip] = before?.renewed(permits: permits, gate: gate) ?? IPAllowance(permits: permits, gate: gate)
-      dismiss(before)
-    } else {
-      dismiss(allowances.removeValue(forKey: ip))
-    }
-    unpark(ip)
-  }
-
-  /// Lanes that stood for an allowance that is over stand again.
-  private mutating func dismiss(_ allowance: IPAllowance?) {
-    for id in allowance?.lanes ?? [] {
-      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation) }
-      wake(id)
-    }
-  }
-
-  private mutating func unpark(_ ip: String) { for id in parked.removeValue(forKey: ip) ?? [] { wake(id) } }
-
-  /// - Parameter provider: nil = everywhere. Takes the place of a gate of the same reason there.
-  mutating func shut(organisation: String, at provider: MailboxProvider? = nil, _ gate: Gate) {
-    organisationGates[organisation, default: []].removeAll { $0.provider == provider && $0.gate.reason == gate.reason }
-    organisationGates[organisation, default: []].append(OrganisationGate(provider: provider, gate: gate))
-  }
-
-  mutating func open(organisation: String, at provider: MailboxProvider? = nil, _ reason: Gate.Reason) {
-    open(organisation) { $0.provider == provider && $0.gate.reason == reason }
-  }
-
-  /// Opens what is over by its time.
-  mutating func openDue(organisation: String, now: Milliseconds) {
-    open(organisation) { $0.gate.until.map { $0 <= now } ?? false }
-  }
-
-  private mutating func open(_ organisation: String, where isOver: (OrganisationGate) -> Bool) {
-    guard var gates = organisationGates[organisation] else { return }
-    gates.removeAll(where: isOver)
-    organisationGates[organisation] = gates.isEmpty ? nil : gates
-    reenter(organisation)
-  }
-
-  /// A recipient domain's health; nil opens it.
-  mutating func setDomainGate(_ domain: String, _ gate: Gate?) {
-    for part in mirror.setDomainGate(domain, gate) { shelve(part) }
-  }
-
-  func dueDomains(now: Milliseconds) -> [String] {
-    mirror.domainGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key)
-  }
-
-  /// What an operator paused, all of it.
-  mutating func setPaused(organisations: [String: Gate], domains: [String: Gate], pools: [String: Gate]) {
-    let opened = pausedOrganisations.keys.filter { organisations[$0] == nil }
-    pausedOrganisations = organisations
-    for organisation in opened { reenter(organisation) }
-    for part in mirror.setPaused(domains: domains, pools: pools) { shelve(part) }
-  }
-
-  private mutating func reenter(_ organisation: String) {
-    for id in gatedTurns.removeValue(forKey: organisation) ?? [] { enter(organisation, id) }
-  }
-
-  /// Organisation gates whose time is over.
-  func dueOrganisations(now: Milliseconds) -> [String] {
-    organisationGates.filter { $0.value.contains { $0.gate.until.map { $0 <= now } ?? false } }.map(\.key)
   }
 
   // MARK: picking
@@ -397,7 +273,7 @@ struct LaneIndex {
 
   private mutating func wait(for gate: Gate, at id: LaneID) {
     switch gate.scope {
-    case .ip: parked[id.ip, default: []].append(id)
+    case .ip: parked[id.ip, default: []].insert(id)
     case .lane where gate.reason == .throttle:
       guard let lane = lanes[id], lane.timerAt == nil else { return }
       let at = lane.opensAt

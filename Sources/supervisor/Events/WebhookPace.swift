@@ -6,6 +6,8 @@ struct WebhookPace: Equatable {
   static let mostParallel = 16
   /// Events a second under which no refusal drives it.
   static let leastRate = 1.0
+  /// A rate that has grown so far limits nothing any more.
+  static let noLimit = 10_000.0
 
   private(set) var parallel = 4
   /// Events a second; nil while the endpoint has not asked for less.
@@ -21,7 +23,8 @@ struct WebhookPace: Equatable {
       let measured = Double(taken) * 1000 / Double(max(spent, 1))
       rate = max(Self.leastRate, min(rate ?? .infinity, measured) / 2)
     } else if !wasDown, let before = rate {
-      rate = before * 1.1
+      let next = before * 1.1
+      rate = next > Self.noLimit ? nil : next
     }
     if wasDown { parallel = max(1, parallel / 2) } else if taken > 0 { parallel = min(Self.mostParallel, parallel + 1) }
   }
@@ -34,5 +37,9 @@ struct WebhookPace: Equatable {
   }
 
   /// Events to take at once, so that a slow rate is not made of long bursts: at most two seconds' worth.
-  var window: Int { rate.map { max(1, min(256, Int($0 * 2))) } ?? 256 }
+  /// - Parameter most: the operator's limit a second; 0 = none.
+  func window(most: Int) -> Int {
+    let limit = min(rate ?? .infinity, most > 0 ? Double(most) : .infinity)
+    return max(1, Int(min(256, limit * 2)))
+  }
 }

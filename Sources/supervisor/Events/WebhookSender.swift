@@ -44,7 +44,7 @@ actor WebhookSender {
   func run() async {
     while !Task.isCancelled {
       do {
-        let limit = isDown ? 1 : pace.window
+        let limit = isDown ? 1 : pace.window(most: endpoint.ratePerSecond)
         let events = try await outbox.due(endpoint.name, now: SystemClock.now(), after: 0, limit: limit)
         if events.isEmpty {
           await signal.wait(atMost: .seconds(1))

@@ -222,7 +222,7 @@ struct BatchHandler: Sendable {
           do {
             try await send.route(&ready.submission)
             ready.submission.objection = try await send.screen.objection(
-              to: ready.submission.content, dkimDomain: ready.submission.dkimDomain)
+              to: ready.submission.content, dkimDomain: ready.submission.dkimDomain, values: ready.submission.values)
           } catch {
             answers[index] = .refused(Intake.away)
             continue

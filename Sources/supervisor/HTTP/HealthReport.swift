@@ -14,8 +14,15 @@ struct HealthReport: Sendable {
   let fleet: Fleet
   let lastOutcomeTurn: @Sendable () async -> Int64
   let dnsWorks: @Sendable () async -> Bool?
-  /// Members of one IP's row that say what the world thinks of it.
-  let standing: @Sendable () async -> [String: [(String, JSONObject.Value)]]
+  /// What the world thinks of one IP.
+  struct Standing: Sendable {
+    /// Members of its row.
+    var members: [(String, JSONObject.Value)]
+    /// False when its PTR, forward match or EHLO name is known to be wrong and that counts.
+    var isIdentified: Bool
+  }
+
+  let standing: @Sendable () async -> [String: Standing]
 
   func json() async -> String {
     let now = SystemClock.now()
@@ -27,13 +34,15 @@ struct HealthReport: Sendable {
     let silence = max(0, (SystemClock.monotonic() - turn) / 1000)
     let dns = await dnsWorks()
     let isWorkerAlive = silence < 120 && !alive.isEmpty
-    let isOK = isConnected && isWorkerAlive && dns != false
+    // An IP without a good identity degrades the whole, as upstream's clients expect.
+    let isIdentified = standing.values.allSatisfy { $0.isIdentified }
+    let isOK = isConnected && isWorkerAlive && dns != false && isIdentified
     let object = JSONObject([
       ("status", .text(isOK ? "ok" : "degraded")),
       ("uptime", .number((now - startedAt) / 1000)),
       ("redis", .text(isConnected ? "connected" : "disconnected")),
       ("serverId", .text(host)),
-      ("ips", .raw("[" + rows.map { row($0, standing[$0.address] ?? []) }.joined(separator: ",") + "]")),
+      ("ips", .raw("[" + rows.map { row($0, standing[$0.address]?.members ?? []) }.joined(separator: ",") + "]")),
       ("emergency", .raw(JSONObject([("allIpsBlocked", .bool(alive.isEmpty))]).string)),
       (
         "worker",

@@ -31,6 +31,15 @@ struct JSONBody {
     return value
   }
 
+  /// True or false; nil when absent.
+  func bool(_ name: String) throws(APIError) -> Bool? {
+    guard has(name) else { return nil }
+    guard let number = object[name] as? NSNumber, String(cString: number.objCType) == "c" else {
+      throw .bad("\(name) must be true or false")
+    }
+    return number.boolValue
+  }
+
   /// A finite number; nil when it is absent or something else. True and false are no numbers.
   func double(_ name: String) -> Double? {
     guard let number = object[name] as? NSNumber, String(cString: number.objCType) != "c", number.doubleValue.isFinite else { return nil }

@@ -1,4 +1,6 @@
+import CShims
 import Foundation
+import MailFormat
 import MailModel
 import Observability
 import Redis
@@ -12,13 +14,33 @@ struct ContentScreen: Sendable {
 
   let urls: URLBlocklist
 
+  /// - Parameter values: of a template's names; its texts are judged as this recipient gets them.
   /// - Returns: why it may not go; nil when it may.
-  func objection(to content: MessageContent, dkimDomain: String) async throws -> String? {
+  func objection(to content: MessageContent, dkimDomain: String, values: [MessageRecord.TemplateValue] = []) async throws -> String? {
     let author = content.authorAddress.split(separator: "@").last.map { $0.lowercased() } ?? ""
     guard Self.areAligned(author, dkimDomain) else { return "the From domain \(author) does not belong to dkimDomain \(dkimDomain)" }
     if let html = content.html, html.utf8.count > Self.mostHTML { return "the HTML is larger than \(Self.mostHTML >> 10) KiB" }
-    guard let pattern = try await urls.match([content.html, content.text, content.amp].compactMap { $0 }) else { return nil }
+    let patterns = try await urls.patterns()
+    guard !patterns.isEmpty else { return nil }
+    let filled = content.isTemplate && !values.isEmpty ? Template.fill(content, values) : content
+    guard let pattern = Self.match(patterns, in: [filled.html, filled.text, filled.amp].compactMap { $0 }) else { return nil }
     return "it contains the blocked URL \(pattern)"
+  }
+
+  /// The first pattern that one of the texts contains, whatever the case of its ASCII letters. By octets: characters that join
+  /// their neighbours hide nothing.
+  static func match(_ patterns: [String], in texts: [String]) -> String? {
+    for text in texts {
+      let octets = text.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+      let found = octets.withUnsafeBytes { haystack in
+        patterns.first { pattern in
+          var pattern = pattern
+          return pattern.withUTF8 { shim_contains(haystack.baseAddress, haystack.count, $0.baseAddress, $0.count) == 1 }
+        }
+      }
+      if let found { return found }
+    }
+    return nil
   }
 
   /// Equal, or one below the other.
@@ -35,7 +57,7 @@ actor URLBlocklist {
   }
 
   static let memory: Milliseconds = 5000
-  static let most = 10_000
+  static let most = 1_000
 
   private let table: ConfiguredTable<Row>
   private var known: (patterns: [String], at: Milliseconds)?
@@ -50,23 +72,19 @@ actor URLBlocklist {
     return patterns
   }
 
-  /// - Parameter patterns: lower case.
-  func add(_ patterns: [String]) async throws {
+  /// - Parameter patterns: ASCII letters in lower case.
+  /// - Returns: false when there would be too many; nothing is added then.
+  func add(_ patterns: [String]) async throws -> Bool {
+    known = nil
+    guard Set(try await self.patterns()).union(patterns).count <= Self.most else { return false }
     for pattern in patterns { try await table.set(pattern, Row(addedAt: SystemClock.now())) }
     known = nil
+    return true
   }
 
   func remove(_ pattern: String) async throws -> Bool {
     let wasThere = try await table.remove(pattern)
     known = nil
     return wasThere
-  }
-
-  /// The first pattern that one of the texts contains, whatever its case.
-  func match(_ texts: [String]) async throws -> String? {
-    let patterns = try await patterns()
-    guard !patterns.isEmpty else { return nil }
-    let texts = texts.map { $0.lowercased() }
-    return patterns.first { pattern in texts.contains { $0.contains(pattern) } }
   }
 }

@@ -98,8 +98,9 @@ actor OutcomeLoop {
       records.append(reduction.done)
       settled.append(
         Dispatcher.Settled(
-          number: outcome.number, wasBegun: reduction.result.map { $0.kind != .unbegun } ?? true, isRefunded: reduction.item.fate.isRefunded
-        ))
+          number: outcome.number, wasBegun: reduction.result.map { $0.kind != .unbegun } ?? true,
+          isRefunded: reduction.item.fate.isRefunded,
+          organisation: reduction.record?.organisation))
     }
     let learnt = await book.learn(reductions.map(\.lesson), now: now)
     for opened in learnt.opened {
@@ -110,13 +111,23 @@ actor OutcomeLoop {
     }
     await done.waitForRoom()
     FailPoint.supervisorBeforeEffects.pass()
-    let (ids, heads) = try await store.effects(
-      host: host, trimDoneTo: await done.takeTrim(), items, policy: learnt.rows)
+    let ids: [String?]
+    let heads: [QueueHead]
+    do {
+      (ids, heads) = try await store.effects(host: host, trimDoneTo: await done.takeTrim(), items, policy: learnt.rows)
+    } catch {
+      // Done or not: the worker has none of them any more, and what was done is not read again.
+      await dispatcher.settled(settled)
+      throw error
+    }
     FailPoint.supervisorAfterEffects.pass()
     reduced += items.count
     for reduction in reductions { note(reduction) }
     await done.append(zip(ids, records).compactMap { id, record in id.flatMap { id in record.map { (id, $0) } } })
-    await dispatcher.apply(learnt.changes)
+    // An order that came meanwhile stands over what was learnt before it.
+    let (current, overtaken) = await book.current(learnt.changes)
+    if !overtaken.isEmpty { try await store.setPolicy(overtaken) }
+    await dispatcher.apply(current)
     await dispatcher.settled(settled)
     await dispatcher.note(heads)
     for item in items { if case .retry(let at) = item.fate { await due.expect(at) } }
@@ -177,9 +188,10 @@ actor OutcomeLoop {
     if effects.fate.final?.reason?.hasPrefix("INTERNAL_ERROR") == true {
       log.critical("message given up", metadata: [LogKey.message: "\(record.messageID)", LogKey.number: "\(stored.number)"])
     }
-    let item = EffectItem(
+    var item = EffectItem(
       outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored(stored.group),
       done: done?.encoded() ?? [], suppression: effects.suppression.map { row(of: $0, now) })
+    item.refundsProbes = effects.lesson.map { !$0.decidesBreaker } ?? true
     let bounced = effects.events.first { $0.kind == .bounced }
     var bounceType: String?
     if case .text(let type)? = bounced?["bounceType"] { bounceType = type }

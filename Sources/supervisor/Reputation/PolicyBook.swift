@@ -50,6 +50,9 @@ actor PolicyBook {
   private var pauses: [BreakerKey: TimedGate] = [:]
   /// Rates as they were last written: a row that only counts on is not written again within the hour.
   private var written: [LaneID: (rate: AdaptiveRate, at: Milliseconds)] = [:]
+  /// Rows of one kind that are kept without a look at what they say.
+  static let most = 100_000
+  private var pruneAt = (rates: most, domains: most, breakers: most)
 
   init(providers: ProviderTable, breaker: BreakerPolicy, warming: WarmingPolicy, ips: [String: Bool]) {
     self.providers = providers
@@ -148,7 +151,7 @@ actor PolicyBook {
       }
     }
     learnt.changes = changes
-    learnt.rows = rows(changes, now)
+    learnt.rows = forgetWhatIsIdle(now) + rows(changes, now)
     return learnt
   }
 
@@ -168,9 +171,38 @@ actor PolicyBook {
     changes.rates[lane] = rate
   }
 
+  private func isUntaught(_ rate: AdaptiveRate, _ lane: LaneID, _ now: Milliseconds) -> Bool {
+    rate.ratePerMinute == profile(of: lane).defaultRate && rate.status(now: now) == .healthy
+  }
+
+  /// Scopes that say nothing are forgotten once there are many: a host speaks to more domains than it need remember.
+  /// - Returns: their rows, to be removed.
+  private func forgetWhatIsIdle(_ now: Milliseconds) -> [PolicyRow] {
+    var gone: [PolicyRow] = []
+    if rates.count > pruneAt.rates {
+      rates = rates.filter { !$0.value.isIdle(now: now) && !isUntaught($0.value, $0.key, now) }
+      for lane in written.keys where rates[lane] == nil { gone.append(PolicyRow(field: "rate:\(lane)", text: nil)) }
+      written = written.filter { rates[$0.key] != nil }
+      pruneAt.rates = max(Self.most, rates.count * 2)
+    }
+    if domains.count > pruneAt.domains {
+      for (domain, health) in domains where health.hasTrouble && health.isIdle(now: now) {
+        gone.append(PolicyRow(field: "domain:\(domain)", text: nil))
+      }
+      domains = domains.filter { $0.value.hasTrouble && !$0.value.isIdle(now: now) }
+      pruneAt.domains = max(Self.most, domains.count * 2)
+    }
+    if breakers.count > pruneAt.breakers {
+      for (key, breaker) in breakers where breaker.isIdle(now: now) { gone.append(PolicyRow(field: "breaker:\(key)", text: nil)) }
+      breakers = breakers.filter { !$0.value.isIdle(now: now) }
+      pruneAt.breakers = max(Self.most, breakers.count * 2)
+    }
+    return gone
+  }
+
   private func learnHealth(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
     var health = domains[lesson.domain] ?? DomainHealth()
-    let wasShut = health.shut(now: now) != nil
+    let hadTrouble = health.hasTrouble
     switch lesson.what {
     case .delivered: health.replied(2, speaksOfDomain: true, now: now)
     case .refused(let verdict):
@@ -185,7 +217,7 @@ actor PolicyBook {
     }
     domains[lesson.domain] = health
     // A domain that only ever took mail is worth no row.
-    if health.hasTrouble || wasShut { changes.domains[lesson.domain] = health }
+    if health.hasTrouble || hadTrouble { changes.domains[lesson.domain] = health }
   }
 
   private func learnWarming(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
@@ -219,6 +251,8 @@ actor PolicyBook {
   private func rows(_ changes: Changes, _ now: Milliseconds) -> [PolicyRow] {
     var rows: [PolicyRow] = []
     for (lane, rate) in changes.rates {
+      // A lane that has learnt nothing is worth no row.
+      if written[lane] == nil, isUntaught(rate, lane, now) { continue }
       if let before = written[lane], now - before.at < 3_600_000, before.rate.ratePerMinute == rate.ratePerMinute,
         before.rate.blockedUntil == rate.blockedUntil, rate.status(now: now) == .healthy
       {
@@ -227,7 +261,9 @@ actor PolicyBook {
       written[lane] = (rate, now)
       rows.append(PolicyRow(field: "rate:\(lane)", text: rate.text))
     }
-    for (domain, health) in changes.domains { rows.append(PolicyRow(field: "domain:\(domain)", text: health.text)) }
+    for (domain, health) in changes.domains {
+      rows.append(PolicyRow(field: "domain:\(domain)", text: health.hasTrouble ? health.text : nil))
+    }
     for (key, breaker) in changes.breakers { rows.append(PolicyRow(field: "breaker:\(key)", text: breaker.text)) }
     for (ip, state) in changes.warming { rows.append(PolicyRow(field: "warm:\(ip)", text: state.text)) }
     for (key, gate) in changes.pauses { rows.append(PolicyRow(field: "away:\(key)", text: gate.text)) }
@@ -295,6 +331,21 @@ actor PolicyBook {
     var changes = Changes()
     changes.warming[ip] = state
     return (rows(changes, now), changes)
+  }
+
+  /// Today's values of what a batch changed, and the rows of those that an order changed since.
+  func current(_ changes: Changes) -> (changes: Changes, overtaken: [PolicyRow]) {
+    var current = changes
+    var differing = Changes()
+    for (key, breaker) in changes.breakers where breakers[key] != breaker {
+      current.breakers[key] = breakers[key]
+      differing.breakers[key] = breakers[key]
+    }
+    for (ip, state) in changes.warming where warming[ip] != state {
+      current.warming[ip] = warming[ip]
+      differing.warming[ip] = warming[ip]
+    }
+    return (current, rows(differing, 0))
   }
 
   func warmingStates() -> [String: IPWarming] { warming }

@@ -50,9 +50,10 @@ actor ProviderProfiles {
 
   /// - Returns: the profile in force afterwards.
   func set(_ provider: MailboxProvider, _ change: Override) async throws -> ProviderProfile {
-    let merged = change.over(overrides[provider.rawValue])
+    // Over what Redis holds: another host may have changed other fields meanwhile.
+    var rows = try await table.all()
+    let merged = change.over(rows[provider.rawValue])
     try await table.set(provider.rawValue, merged)
-    var rows = overrides
     rows[provider.rawValue] = merged
     await adopt(rows)
     return profiles[provider]

@@ -91,19 +91,26 @@ struct Reputation: Sendable {
   /// Judges days that are over, until cancelled.
   func watchDays() async {
     while !Task.isCancelled {
-      do { try await rollDays(now: SystemClock.now()) } catch {
-        log.notice("warming not judged yet", metadata: [LogKey.error: "\(error)"])
-      }
+      await rollDays(now: SystemClock.now())
       try? await Task.sleep(for: .seconds(10))
     }
   }
 
-  private func rollDays(now: Milliseconds) async throws {
+  private func rollDays(now: Milliseconds) async {
     let (rows, changes, events) = await book.rollWarming(now: now)
     guard !rows.isEmpty else { return }
-    try await store.setPolicy(rows)
     await dispatcher.apply(changes)
-    try await tell(events.compactMap { Self.event($0.ip, $0.event, now) })
+    let told = events.compactMap { Self.event($0.ip, $0.event, now) }
+    // Told before it is written: what is not written is judged again, and told under the same id.
+    while !Task.isCancelled {
+      do {
+        try await tell(told)
+        return try await store.setPolicy(rows)
+      } catch {
+        log.notice("warming not written yet", metadata: [LogKey.error: "\(error)"])
+        try? await Task.sleep(for: .seconds(1))
+      }
+    }
   }
 
   private static func event(_ ip: String, _ event: WarmingEvent, _ now: Milliseconds) -> DoneRecord.Event? {
@@ -179,11 +186,15 @@ struct Reputation: Sendable {
     /// The cap of probation stands before the gate opens.
     private func comeBack(_ ip: String, _ cause: PullCauses.Cause) async {
       let now = SystemClock.now()
-      if let (rows, changes) = await book.changeWarming(ip, now: now, { $0.beginProbation(now: now, policy: $1) }) {
-        await dispatcher.apply(changes)
-        try? await store.setPolicy(rows)
+      while !Task.isCancelled {
+        if let (rows, changes) = await book.changeWarming(ip, now: now, { $0.beginProbation(now: now, policy: $1) }),
+          (try? await store.setPolicy(rows)) != nil
+        {
+          await dispatcher.apply(changes)
+          return await fleet()?.release(ip, cause) ?? ()
+        }
+        try? await Task.sleep(for: .seconds(1))
       }
-      await fleet()?.release(ip, cause)
     }
   }
 }

@@ -77,8 +77,8 @@ actor Fleet {
         settings: settings, pulled: OperatorOrders.Pull(since: SystemClock.now(), reason: "not in the configuration"))
     }
     var causes = PullCauses()
-    for (ip, pull) in orders.pulled { _ = causes.add(.operator, pull, to: ip) }
-    for (ip, cause, pull) in pulled { _ = causes.add(cause, pull, to: ip) }
+    for (ip, pull) in orders.pulled { causes.add(.operator, pull, to: ip) }
+    for (ip, cause, pull) in pulled { causes.add(cause, pull, to: ip) }
     self.causes = causes
     lives = config.sourceIPs.map { WorkerLife(ip: $0, settings: settings, pulled: causes.shown($0.address)?.pull) }
   }
@@ -132,16 +132,25 @@ actor Fleet {
   }
 
   private func hold(_ life: WorkerLife, _ cause: PullCauses.Cause, _ pull: OperatorOrders.Pull) async {
-    let isFirst = causes.add(cause, pull, to: life.ip.address)
-    await showGate(life.ip.address, causes.gate(life.ip.address))
-    if isFirst { await life.pull(reason: pull.reason) }
+    causes.add(cause, pull, to: life.ip.address)
+    await follow(life)
   }
 
-  /// One cause less; the worker starts when it was the last. False when that cause did not stand.
+  /// One cause less; the worker starts when it was the last.
   func release(_ address: String, _ cause: PullCauses.Cause) async {
     guard let life = life(address), causes.remove(cause, from: life.ip.address) else { return }
-    await showGate(life.ip.address, causes.gate(life.ip.address))
-    await life.restore()
+    await follow(life)
+  }
+
+  /// Brings the worker to what the causes say now: they may change while it is told.
+  private func follow(_ life: WorkerLife) async {
+    let address = life.ip.address
+    var seen: Int
+    repeat {
+      seen = causes.version
+      await showGate(address, causes.gate(address))
+      if let shown = causes.shown(address) { await life.pull(reason: shown.pull.reason) } else { await life.restore() }
+    } while seen != causes.version
   }
 
   func restore(_ address: String) async throws -> Bool {
@@ -149,8 +158,7 @@ actor Fleet {
     orders.pulled[life.ip.address] = nil
     try orders.write(ordersPath)
     for cause in PullCauses.Cause.allCases { _ = causes.remove(cause, from: life.ip.address) }
-    await showGate(life.ip.address, nil)
-    await life.restore()
+    await follow(life)
     return true
   }
 

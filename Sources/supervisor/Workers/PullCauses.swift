@@ -16,18 +16,18 @@ struct PullCauses: Sendable {
   }
 
   private var pulls: [String: [Cause: OperatorOrders.Pull]] = [:]
+  /// Raised with every change: whoever acts on the causes looks again when it has moved.
+  private(set) var version = 0
 
-  /// - Returns: whether nothing else had pulled it.
-  mutating func add(_ cause: Cause, _ pull: OperatorOrders.Pull, to ip: String) -> Bool {
-    let isFirst = pulls[ip, default: [:]].isEmpty
+  mutating func add(_ cause: Cause, _ pull: OperatorOrders.Pull, to ip: String) {
+    version += 1
     pulls[ip, default: [:]][cause] = pull
-    return isFirst
   }
 
-  /// - Returns: whether nothing pulls it any more, and something did.
+  /// - Returns: whether it stood.
   mutating func remove(_ cause: Cause, from ip: String) -> Bool {
-    guard pulls[ip]?.removeValue(forKey: cause) != nil else { return false }
-    return pulls[ip]?.isEmpty ?? true
+    version += 1
+    return pulls[ip]?.removeValue(forKey: cause) != nil
   }
 
   func shown(_ ip: String) -> (cause: Cause, pull: OperatorOrders.Pull)? {

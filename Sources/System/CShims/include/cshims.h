@@ -17,6 +17,8 @@ int shim_wait(pid_t pid, int block, int *status);
 int shim_lock(int fd);
 /* Preallocates; 0 or errno. */
 int shim_allocate(int fd, off_t length);
+/* memmem(3), a GNU extension: 1 = the needle is in the haystack. */
+int shim_contains(const void *haystack, size_t length, const void *needle, size_t needle_length);
 int64_t shim_now_ms(void);
 int64_t shim_monotonic_ms(void);
 /* uid of the peer of a Unix socket, -1 when unknown. */

@@ -53,10 +53,10 @@ struct DecisionRoute: Sendable {
   /// Nil unless it has every key and no other.
   private func read(_ body: JSONBody, _ now: Milliseconds) -> Request? {
     var given = Set(body.object.keys)
-    let requiresProbe = body.object["requireProviderProbe"] as? Bool ?? false
-    if given.contains("requireProviderProbe") {
-      guard body.object["requireProviderProbe"] is Bool else { return nil }
-      given.remove("requireProviderProbe")
+    var requiresProbe = false
+    if given.remove("requireProviderProbe") != nil {
+      guard let value = try? body.bool("requireProviderProbe") else { return nil }
+      requiresProbe = value
     }
     func text(_ name: String, _ limit: Int) -> String? {
       (body.object[name] as? String).flatMap { (1...limit).contains($0.utf8.count) ? $0 : nil }
@@ -64,10 +64,10 @@ struct DecisionRoute: Sendable {
     guard given == Self.keys, text("messageId", 256) != nil, text("workAttemptId", 128) != nil, text("routingReentryToken", 512) != nil,
       let organisation = text("organizationId", 128), let recipient = text("recipient", 320).flatMap({ EmailAddress($0) }),
       let from = text("from", 1000).flatMap({ SendValidator.author($0)?.address }), let started = body.double("startedAt"),
-      Milliseconds(started) <= now, now - Milliseconds(started) < Self.maxAge, let domain = text("deliveryDomain", 32),
+      started <= Double(now), Double(now) - started < Double(Self.maxAge), let domain = text("deliveryDomain", 32),
       ["production", "member_test"].contains(domain), let type = text("messageType", 32),
       ["campaign", "transactional", "automation"].contains(type), let candidate = text("candidateProvider", 16),
-      ["mta", "relay"].contains(candidate), let overflow = body.object["allowWarmupOverflow"] as? Bool, let pool = text("ipPool", 64),
+      ["mta", "relay"].contains(candidate), let overflow = try? body.bool("allowWarmupOverflow"), let pool = text("ipPool", 64),
       config.pools.contains(where: { $0.name == pool })
     else { return nil }
     return Request(

@@ -36,7 +36,9 @@ struct PolicyRoutes: Sendable {
       },
       APIRoute(method: .get, path: "/v1/url-blocklist", access: .master) { _ in HTTPAnswer(.ok, try await patterns()) },
       APIRoute(method: .post, path: "/v1/url-blocklist", access: .master) { call in
-        try await urls.add(try Self.patterns(await call.json()))
+        guard try await urls.add(try Self.patterns(await call.json())) else {
+          throw APIError.bad("patterns must be at most \(URLBlocklist.most) in all")
+        }
         return HTTPAnswer(.ok, try await patterns())
       },
       APIRoute(method: .delete, path: "/v1/url-blocklist", access: .master) { call in

@@ -21,7 +21,7 @@ struct ReputationRoutes: Sendable {
       APIRoute(method: .post, path: "/v1/ips/:ip/warming", access: .master) { call in
         let body = try await call.json()
         let day = try body.integer("day", 1...365)
-        let isReset = body.object["reset"] as? Bool ?? false
+        let isReset = try body.bool("reset") ?? false
         guard (day != nil) != isReset else { throw APIError.bad("Give day, or reset: true") }
         try await setWarming(call.parameters["ip"] ?? "", day: isReset ? nil : day)
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true))]).string)
@@ -114,16 +114,17 @@ struct ReputationRoutes: Sendable {
   }
 
   /// What `/health` says of each IP (contract section 1.5).
-  func health() async -> [String: [(String, JSONObject.Value)]] {
+  func health() async -> [String: HealthReport.Standing] {
     let facts = await facts()
-    var rows: [String: [(String, JSONObject.Value)]] = [:]
+    var rows: [String: HealthReport.Standing] = [:]
     for ip in config.sourceIPs {
       let standing = Self.standing(ip.address, facts).filter { ["dnsbl", "fcrdns", "ipv6Spf", "sourceAddress"].contains($0.0) }
       let order = ["dnsbl", "fcrdns", "ipv6Spf", "sourceAddress"]
       let sorted = order.compactMap { name in standing.first { $0.0 == name } }
-      rows[ip.address] =
-        [("blockReasons", .raw(Self.reasons(ip.address, facts)))] + sorted
-        + [("warming", .raw(facts.warming[ip.address].map { Self.healthWarming($0).string } ?? "null"))]
+      rows[ip.address] = HealthReport.Standing(
+        members: [("blockReasons", .raw(Self.reasons(ip.address, facts)))] + sorted
+          + [("warming", .raw(facts.warming[ip.address].map { Self.healthWarming($0).string } ?? "null"))],
+        isIdentified: facts.identities[ip.address]?.pulledSince == nil)
     }
     return rows
   }
