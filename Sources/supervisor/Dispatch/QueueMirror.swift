@@ -76,11 +76,7 @@ struct QueueMirror {
   // MARK: sets
 
   func ips(of set: String) -> [String] {
-    if let known = ipsOfSet[set] { return known }
-    let addresses = IPSet(set)?.addresses(pools: pools) ?? []
-    // A pool that was made smaller since: better by the IP that was left out than never.
-    if addresses.isEmpty, case .pool(let name, _)? = IPSet(set) { return pools[name] ?? [] }
-    return addresses
+    ipsOfSet[set] ?? IPSet(set)?.addresses(pools: pools) ?? []
   }
 
   /// A set is met the first time mail for it is: a pool less IPs may be any of many.
