@@ -300,12 +300,6 @@ extension IPWarming {
     #expect(((at - now) + 500) / 1000 == Milliseconds(wait))
   }
 
-  @Test(arguments: [(0, 3600), (86_400 - 1800, 1800), (86_400 - 10, 60)])
-  func aSpentCapLooksAgain(second: Int, wait: Int) {
-    let now = at(day: 0, Milliseconds(second) * 1000)
-    #expect(IPWarming.on(10).caps(now: now, policy: policy).capOpensAt == now + Milliseconds(wait) * 1000)
-  }
-
   @Test func whoeverIsWarmedHasNoLimit() {
     var graduated = IPWarming.on(10)
     graduated.graduate()

@@ -55,9 +55,4 @@ package struct WarmingLimits: Sendable, Equatable {
     let at = campaignReaches(used: used)
     return at <= now ? now : now + min(max(at - now, 60_000), 900_000)
   }
-
-  /// When a spent cap is worth another look: the next UTC midnight, but 60 s to 1 h from now (gates 1 and 2).
-  package var capOpensAt: Milliseconds {
-    now + min(max(UTCDay.nextMidnight(after: now) - now, 60_000), 3_600_000)
-  }
 }
