@@ -9,6 +9,8 @@ package struct ReplyRule: Sendable {
   static let gap = 48
 
   package let name: String
+  /// What it was written from: a provider's own pages, `registry` (RFCs and IANA's list) or `wording` (plain meaning).
+  package private(set) var source = "wording"
   /// Only for replies of this provider, known by its MX or by marks in the text.
   package let provider: String?
   /// Prefixes of the reply's code: `4`, `55`, `421`. Empty = any.
@@ -43,5 +45,22 @@ package struct ReplyRule: Sendable {
     self.scope = scope
     self.reaction = reaction
     self.pause = pause
+  }
+
+  /// The same rule under another source.
+  func from(_ source: String) -> ReplyRule {
+    var rule = self
+    rule.source = source
+    return rule
+  }
+
+  /// The same rule without some of its phrases; nil when none of those that it asked for is left.
+  func without(_ phrases: Set<String>) -> ReplyRule? {
+    let left = any.filter { !phrases.contains($0) }
+    guard any.isEmpty || !left.isEmpty, !all.contains(where: phrases.contains) else { return nil }
+    return ReplyRule(
+      name, replyClass, provider: provider, codes: codes, enhanced: enhanced, any: left, all: all, none: none, scope: scope,
+      reaction: reaction, pause: pause
+    ).from(source)
   }
 }

@@ -9,7 +9,7 @@ extension ReplyRules {
       "dkim-spf-code", .authFailure, enhanced: ["x.7.20", "x.7.21", "x.7.22", "x.7.23", "x.7.24", "x.7.26", "x.7.29"],
       none: ["tls*", "ssl"]),
     ReplyRule("pointer-record-code", .ipReputation, enhanced: ["x.7.25"], scope: .ip),
-    ReplyRule("require-tls-code", .tls, enhanced: ["x.7.29", "x.7.30", "x.7.10", "x.7.11"]),
+    ReplyRule("require-tls-code", .tls, enhanced: ["x.7.29", "x.7.30", "x.7.10", "x.7.11"], none: ["protocol violation", "syntax error"]),
     ReplyRule("congestion-code", .network, enhanced: ["x.4.5"], any: ["busy", "congest*"], scope: .lane, reaction: .slow),
     ReplyRule("loop-code", .routingLoop, enhanced: ["x.4.6"]),
     ReplyRule("sender-code", .policy, enhanced: ["x.1.7", "x.1.8"]),
@@ -28,10 +28,10 @@ extension ReplyRules {
       "command-code", .protocol, codes: ["45", "5"], enhanced: ["x.5.0", "x.5.1", "x.5.2", "x.5.4"],
       any: [
         "unrecognized command*", "unknown command", "command unrecognized", "command not *", "unimplemented command", "bad command*",
-        "invalid command*", "no command*", "too many * commands", "syntax", "sequence", "argument", "starttls may not", "pipelin*",
+        "invalid command*", "no command*", "too many * commands", "syntax", "sequence", "argument", "pipelin*",
         "hello first", "helo first", "mail first", "rcpt first", "need mail", "need rcpt", "nested mail", "protocol violation",
         "invalid domain name", "parameter*", "not implemented",
-      ], none: ["authentication required", "no valid recipient*", "rcpt commands"])
+      ], none: ["authentication required", "no valid recipient*", "rcpt commands", "starttls may not"])
   ]
 
   /// What is left when neither provider nor wording told: enhanced codes by subject, then reply codes, then nothing.

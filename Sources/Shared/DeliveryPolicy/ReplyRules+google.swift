@@ -30,7 +30,7 @@ extension ReplyRules {
       "google-low-reputation", .ipReputation, provider: "google", any: ["low reputation"],
       reaction: .pauseLane, pause: hour),
     ReplyRule(
-      "google-closing", .rateLimited, provider: "google", codes: ["421"], any: ["try again later closing"], reaction: .slow,
+      "google-closing", .ipReputation, provider: "google", codes: ["421"], any: ["try again later closing"], reaction: .slow,
       pause: 30 * minute),
     ReplyRule("google-unusual-rate", .rateLimited, provider: "google", any: ["unusual rate"], reaction: .pauseLane, pause: hour),
     // Before the spam wording that Gmail adds to every refusal.
@@ -40,7 +40,7 @@ extension ReplyRules {
         "message header", "from header", "message id header", "rfc 5322", "multiple addresses", "encoded word", "malformed",
         "duplicate header*", "multiple headers",
       ],
-      none: ["unauthenticated", "unsolicited", "likely"]),
+      none: ["unauthenticated", "unsolicited", "likely", "size limit*", "exceeds"]),
     ReplyRule("google-policy-size", .network, provider: "google", any: ["policy size per transaction"], scope: .message, reaction: .retry),
     ReplyRule("google-relay-service", .policy, provider: "google", any: ["credentials for relay"]),
     ReplyRule(
@@ -48,6 +48,16 @@ extension ReplyRules {
       reaction: .pauseOrganisation, pause: hour),
     ReplyRule("google-group", .policy, provider: "google", any: ["groups google com"]),
     ReplyRule("google-no-contact", .network, provider: "google", any: ["requests to connect"]),
+    ReplyRule(
+      "google-commands", .protocol, provider: "google", enhanced: ["x.7.0", "x.7.10", "x.7.11"],
+      any: ["protocol violation", "syntax error", "unauthenticated commands"]),
+    // The word at the end of Gmail's help link says why, also where a relay cut the rest off.
+    ReplyRule("google-link-disabled", .inactiveMailbox, any: ["disableduser"]),
+    ReplyRule("google-link-full", .mailboxFull, any: ["overquotaperm", "overquotatemp"]),
+    ReplyRule("google-link-unknown", .invalidRecipient, any: ["nosuchuser"]),
+    ReplyRule("google-link-loop", .routingLoop, any: ["mailloop"]),
+    ReplyRule("google-link-authentication", .authFailure, any: ["dmarcrejection"]),
+    ReplyRule("google-link-rate", .rateLimited, any: ["receivingrate*"], scope: .recipient, reaction: .retry),
     ReplyRule("google-not-whitelisted", .ipReputation, provider: "google", any: ["ip not in whitelist"]),
   ]
 }

@@ -42,7 +42,7 @@ extension ReplyRules {
       any: [
         "authentication required", "authentication is required", "requires authentication", "requires * authentication", "smtp auth",
         "authentication data", "auth required", "authenticate", "username and password", "login", "log in", "credentials",
-        "client was not authenticated", "pop before smtp", "anonymous",
+        "client was not authenticated", "smtp authentication", "pop before smtp", "anonymous",
       ]),
   ]
 
@@ -62,7 +62,14 @@ extension ReplyRules {
       any: [
         "relay*", "rcpthosts", "gateway user", "not a gateway", "not local host", "does not handle mail for",
         "not allowed to receive mail for", "mail for * not accepted", "domain isnt in", "domain is not in my list",
-      ])
+      ]),
+    // Filters that a recipient or a list set up, in words that sound like an unknown address.
+    ReplyRule(
+      "recipient-filter", .policy,
+      any: [
+        "not accepting mail with", "mailing list", "organizational settings", "low priority", "multiple addresses", "mass mailer",
+        "not subscribed", "does not accept mail from", "doesnt accept mail from",
+      ], none: ["no such*", "unknown", "spf", "dkim", "dmarc"]),
   ]
 
   static let loops: [ReplyRule] = [
@@ -97,7 +104,7 @@ extension ReplyRules {
       any: [
         "null mx", "nullmx", "no mx", "indicated no smtp service", "mx record*", "does not accept mail", "doesnt accept mail",
         "accepts no mail", "does not receive mail", "no mail server*", "no mail host*", "no mail exchanger*", "mx host",
-      ], none: ["sender"]),
+      ], none: ["sender", "not accept mail from"]),
     ReplyRule(
       "domain-unknown", .domainNotFound,
       any: [
@@ -155,7 +162,7 @@ extension ReplyRules {
       any: [
         "lost connection", "connection lost", "connection timed out", "connection dropped", "connection reset",
         "conversation with * timed out", "could not be delivered for", "deleted from queue", "name service error", "requests to connect",
-        "operation timed out",
+        "operation timed out", "due to internal error",
       ])
   ]
 

@@ -7,7 +7,8 @@ extension ReplyRules {
       "microsoft-connections", .rateLimited, provider: "microsoft", enhanced: ["x.7.651", "x.7.652", "x.7.653"], reaction: .slow,
       pause: hour),
     ReplyRule(
-      "microsoft-system-busy", .network, provider: "microsoft", enhanced: ["4.7.500"], scope: .lane, reaction: .slow, pause: 15 * minute),
+      "microsoft-system-busy", .network, provider: "microsoft", enhanced: ["4.7.500"], none: ["access denied"], scope: .lane,
+      reaction: .slow, pause: 15 * minute),
     ReplyRule("microsoft-busy", .rateLimited, provider: "microsoft", any: ["server busy"], reaction: .slow, pause: 15 * minute),
     ReplyRule(
       "microsoft-banned-ip", .ipReputation, provider: "microsoft",
@@ -48,7 +49,8 @@ extension ReplyRules {
     ReplyRule(
       "microsoft-restricted", .policy, provider: "microsoft",
       enhanced: [
-        "5.7.12", "5.7.13", "5.7.120", "5.7.123", "5.7.124", "5.7.133", "5.7.134", "5.7.136", "5.7.193", "5.7.507", "5.7.510", "5.7.64",
+        "5.7.12", "5.7.13", "5.7.120", "5.7.123", "5.7.124", "5.7.133", "5.7.134", "5.7.135", "5.7.136", "5.7.193", "5.7.506", "5.7.507",
+        "5.7.510", "5.7.64",
       ]),
     ReplyRule("microsoft-banned-recipient", .suspended, provider: "microsoft", enhanced: ["5.7.505"], reaction: .drop),
     ReplyRule(
@@ -56,6 +58,15 @@ extension ReplyRules {
     ReplyRule("microsoft-legacy-address", .invalidRecipient, provider: "microsoft", enhanced: ["x.1.2"], any: ["invalid * address"]),
     ReplyRule("microsoft-depth", .protocol, provider: "microsoft", enhanced: ["x.4.11"]),
     ReplyRule("microsoft-no-mailboxes", .noMX, provider: "microsoft", any: ["no mail enabled subscriptions"]),
+    // Exchange says it of the name in HELO, and of a poisoned or over-long message.
+    ReplyRule("microsoft-helo", .policy, provider: "microsoft", enhanced: ["x.5.4"], any: ["invalid domain name"]),
+    ReplyRule("microsoft-poison", .protocol, provider: "microsoft", any: ["too many related errors"]),
+    ReplyRule("microsoft-header", .policy, provider: "microsoft", enhanced: ["x.0.350"], any: ["header is too long"]),
+    // Its table explains this by the submission rate of the source address and by blocks on the way.
+    ReplyRule(
+      "microsoft-dropped", .ipReputation, provider: "microsoft", enhanced: ["x.4.2"], any: ["connection dropped"], reaction: .slow,
+      pause: 15 * minute),
+    ReplyRule("microsoft-arguments", .network, provider: "microsoft", enhanced: ["x.4.4"], any: ["invalid arguments"]),
     ReplyRule(
       "microsoft-store", .network, provider: "microsoft", enhanced: ["x.3.0", "x.3.1", "x.3.3", "x.3.5", "x.3.190", "x.0.350"],
       none: ["mailbox * full", "quota*", "policy"]),
@@ -64,7 +75,7 @@ extension ReplyRules {
     ReplyRule(
       "microsoft-expired", .network, provider: "microsoft",
       enhanced: ["x.4.300", "x.4.312", "x.4.316", "x.4.318", "x.4.8", "x.4.16", "x.4.17"]),
-    ReplyRule("microsoft-format", .protocol, provider: "microsoft", enhanced: ["x.6.11", "x.6.211", "5.7.506", "5.7.512"]),
+    ReplyRule("microsoft-format", .protocol, provider: "microsoft", enhanced: ["x.6.11", "x.6.211", "5.7.512"]),
     ReplyRule("microsoft-loop", .routingLoop, provider: "microsoft", enhanced: ["x.4.6", "x.4.14"], any: ["loop", "hop", "hops"]),
     ReplyRule(
       "microsoft-access-denied", .ipReputation, provider: "microsoft", codes: ["4"], any: ["access denied"], reaction: .pauseLane,

@@ -58,6 +58,10 @@ extension ReplyRules {
     ReplyRule(
       "mimecast-not-trusted", .ipReputation, provider: "mimecast", codes: ["4"],
       any: ["internal resource*", "recipient temporarily unavailable"], reaction: .retry),
+    ReplyRule("mimecast-closed", .noMX, provider: "mimecast", any: ["inbounds disabled"]),
+    ReplyRule("mimecast-submitter", .policy, provider: "mimecast", any: ["submitter failed"]),
+    ReplyRule(
+      "mimecast-connections", .rateLimited, provider: "mimecast", codes: ["4"], any: ["account service is temporarily unavailable"]),
     ReplyRule("mimecast-reputation", .ipReputation, any: ["local ct ip reputation"]),
     ReplyRule("mimecast-security", .spamContent, any: ["mcspamsignature*", "email rejected due to security policies"]),
     ReplyRule("mimecast-spoofing", .policy, any: ["anti spoofing policy", "antispoofing"]),

@@ -35,12 +35,14 @@ extension ReplyRules {
         "concurrency limit", "message rate", "sending rate", "exceeded * rate", "rate exceed*", "exceeds * rate", "per hour",
         "per minute", "per day", "hourly limit", "daily limit", "messages per connection", "per connection reached",
         "exceeded their limit", "messages per session", "messages in this session", "limit exceeded", "exceeded the limit", "mail volume",
-        "excessive", "unusual rate", "unexpected volume", "too much mail", "too much traffic", "too many", "temporarily deferred",
+        "excessive", "unusual rate", "thread limit", "unexpected volume", "too much mail", "too much traffic", "too many",
+        "temporarily deferred",
         "relay * limit exceeded", "limit * exceeded", "peak", "number of messages", "server busy", "server is busy", "system busy",
         "is too busy", "high load", "heavy load", "load too high", "trop de connexions", "zu viele",
       ],
       none: [
-        "too many hops", "too many received", "too many invalid", "too many unknown", "too many errors", "too many spam",
+        "too many hops", "too many received", "too many invalid", "too many unknown", "too many errors", "too many spam*",
+        "too many unwanted",
         "recipients per message", "unrecognized", "unauthenticated", "bad commands", "too many syntax", "too many protocol",
         "too many bad", "login attempts",
       ]),
@@ -50,9 +52,16 @@ extension ReplyRules {
   static let contentListings: [ReplyRule] = [
     ReplyRule("domain-listed", .ipReputation, any: ["spamhaus dbl"], scope: .organisation, reaction: .drop),
     ReplyRule(
+      "sender-listed", .policy,
+      any: [
+        "sender blacklisted", "sender * black list", "sender * blacklist*", "sender * blocklist*", "your email address * blacklisted",
+        "address that * blacklisted",
+      ], none: ["ip", "ips", "host", "server"], scope: .organisation),
+    ReplyRule(
       "link-listed", .spamContent,
       any: [
-        "surbl*", "uribl*", "dbl spamhaus", "url * listed", "url * blacklist*", "links * listed", "link * listed", "contains * url",
+        "surbl*", "uribl*", "blacklisted url*", "blocklisted url*", "dbl spamhaus", "url * listed", "url * blacklist*", "links * listed",
+        "link * listed", "contains * url",
         "domain * uri", "contains a link", "url * block*", "urls * listed",
       ]),
     ReplyRule(
@@ -60,7 +69,7 @@ extension ReplyRules {
       any: [
         "spam pattern*", "spam content*", "spam or virus", "virus detected", "content rejected", "spam rejection", "as spam",
         "identified * spam", "considered * spam", "similar to spam", "scored as", "spam score", "looks like spam", "likely spam",
-        "probably spam", "contains * virus", "virus * found", "infected",
+        "probably spam", "spam complaints", "by our filter*", "mail score", "spam points", "contains * virus", "virus * found", "infected",
       ], none: ["ip", "blacklist*", "spamhaus*"]),
   ]
 
@@ -91,7 +100,8 @@ extension ReplyRules {
         "ip blocked", "banned ip", "blocked ip", "your ip", "your host * not", "your server", "your mail server", "your network",
         "connection refused by policy", "connection rejected", "connection not accepted", "connection denied", "connections not accepted",
         "not accepting connections", "refused connection", "no access from", "no smtp service", "your access to", "access from * denied",
-        "bad ip", "invalid ip", "black hole", "blackhole*", "an open relay", "open proxy", "spam source", "known spam*", "dialup", "dul",
+        "bad ip", "invalid ip", "you are sending spam", "spammer", "spams from", "unwanted messages", "go away", "black hole", "blackhole*",
+        "an open relay", "open proxy", "spam source", "known spam*", "dialup", "dul",
         "temporarily blocked", "host is not allowed", "host not allowed", "host denied", "not welcome", "abusive", "abuse from",
         "complaints", "due to * abuse", "blocked for abuse", "blocked for spam", "client * blocked", "client * rejected", "ivmsip",
         "ivmuri", "bl", "use the smtp server of your isp",

@@ -4,11 +4,16 @@ internal import MailModel
 /// mean one thing everywhere, wording, and what is left of the codes. Each part is a file of its own.
 package enum ReplyRules {
   package static let table: [ReplyRule] =
-    google + microsoft + yahoo + apple + orange + northAmerica + asia + gateways + europe
-    + decisiveCodes + greylisting + sender + fullMailboxes + closedMailboxes + commandCodes + rates + sizes + loops + encryption
+    providers + decisiveCodes.map { $0.from("registry") } + greylisting + sender + fullMailboxes + closedMailboxes + commandCodes + rates
+    + sizes + loops + encryption
     + domainsByName + relaysByName + unknownRecipients + authentication + domains + contentListings + reputation + relaying
     + doubtfulRecipients
-    + content + brokenConnections + policies + protocolFaults + transport + plainRefusals + remainingCodes
+    + content + brokenConnections + policies + protocolFaults + transport + plainRefusals + remainingCodes.map { $0.from("registry") }
+
+  /// Written from the provider's pages whose name stands first in the rule's.
+  private static let providers: [ReplyRule] =
+    (google + microsoft + yahoo + apple + orange + northAmerica + asia + gateways + europe)
+    .map { $0.from(String($0.name.prefix { $0 != "-" })) }
 
   /// Words by which a reply shows whose it is when the MX does not tell (a relay, a domain behind a filter).
   static let marks: [(provider: String, phrases: [String])] = [

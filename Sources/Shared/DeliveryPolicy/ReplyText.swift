@@ -202,12 +202,15 @@ extension ReplyText {
       case 0x0A, 0x0D, 0x22, 0x27, 0x28, 0x3A, 0x3B, 0x3C, 0x3E, 0x5B, 0x5D: mayStart = true
       case 0x20: break
       default:
-        if mayStart, let code = code(bytes, at: index), code >= 400 { return (code, index) }
+        if mayStart, let code = code(bytes, at: index), isRefusal(code) { return (code, index) }
         mayStart = false
       }
     }
     return nil
   }
+
+  /// 42x to 47x and 50x to 57x: no protocol gives other numbers, providers' own ones in brackets (`[416]`) are no codes.
+  private static func isRefusal(_ code: Int) -> Bool { (420...479).contains(code) || (500...579).contains(code) }
 
   private static func code(_ bytes: [UInt8], at start: Int) -> Int? {
     guard start + 3 <= bytes.count, (0x32...0x35).contains(bytes[start]), isDigit(bytes[start + 1]), isDigit(bytes[start + 2])
