@@ -32,6 +32,7 @@ extension ReplyRules {
     ReplyRule(
       "google-closing", .ipReputation, provider: "google", codes: ["421"], any: ["try again later closing"], reaction: .slow,
       pause: 30 * minute),
+    ReplyRule("google-detected", .rateLimited, provider: "google", codes: ["421"], any: ["our system has detected"], reaction: .slow),
     ReplyRule("google-unusual-rate", .rateLimited, provider: "google", any: ["unusual rate"], reaction: .pauseLane, pause: hour),
     // Before the spam wording that Gmail adds to every refusal.
     ReplyRule(

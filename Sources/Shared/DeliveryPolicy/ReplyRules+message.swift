@@ -34,7 +34,8 @@ extension ReplyRules {
       "unauthenticated-mail", .authFailure,
       any: [
         "unauthenticated", "not authenticated", "fail* authentication", "authentication fail*", "authentication check*",
-        "level of authentication", "authentication level", "authentication information", "sender authentication",
+        "level of authentication", "authentication requirements", "authentication level", "authentication information",
+        "sender authentication",
         "message authentication",
       ], none: ["client was not authenticated"]),
     ReplyRule(
@@ -42,7 +43,7 @@ extension ReplyRules {
       any: [
         "authentication required", "authentication is required", "requires authentication", "requires * authentication", "smtp auth",
         "authentication data", "auth required", "authenticate", "username and password", "login", "log in", "credentials",
-        "client was not authenticated", "smtp authentication", "pop before smtp", "anonymous",
+        "client was not authenticated", "smtp authentication", "authentication turned on", "pop before smtp", "anonymous",
       ]),
   ]
 
@@ -51,7 +52,7 @@ extension ReplyRules {
       "relaying-denied", .policy,
       any: [
         "relaying denied", "relay denied", "relay access denied", "relaying not permitted", "relay not permitted", "relaying prohibited",
-        "unable to relay",
+        "unable to relay", "not an open relay", "no relaying", "dont handle mail for", "do not handle mail for",
       ],
       none: ["reverse dns"])
   ]
@@ -68,8 +69,10 @@ extension ReplyRules {
       "recipient-filter", .policy,
       any: [
         "not accepting mail with", "mailing list", "organizational settings", "low priority", "multiple addresses", "mass mailer",
-        "not subscribed", "does not accept mail from", "doesnt accept mail from",
-      ], none: ["no such*", "unknown", "spf", "dkim", "dmarc"]),
+        "not subscribed", "not accepting any mail", "only accepting mail from", "only accepts mail from", "refuses to receive",
+        "refused to receive", "recipient preferences", "user rules", "by destination domain", "account is protected",
+        "verification failure", "dead domain", "does not accept mail from", "doesnt accept mail from",
+      ], none: ["no such*", "unknown", "spf", "dkim", "dmarc", "expansion"]),
   ]
 
   static let loops: [ReplyRule] = [
@@ -92,7 +95,9 @@ extension ReplyRules {
       any: [
         "domain not found", "host not found", "host unknown", "unknown host", "unknown domain", "domain unknown", "domain does not exist",
         "domain doesnt exist", "no such domain", "no such host", "host does not exist", "nonexistent domain", "non existent domain",
-        "domain name not found", "domain is not found", "nxdomain", "invalid domain", "domain is invalid", "unrouteable mail domain",
+        "domain name not found", "domain is not found", "domain mentioned in * unknown", "domain is not reachable",
+        "recipient domain must exist", "domain is unreachable", "nxdomain", "invalid domain", "domain is invalid",
+        "unrouteable mail domain",
         "unroutable domain",
       ],
       none: ["helo", "ehlo", "sender*", "from", "client host", "helohost", "user", "tenant"]),
@@ -112,7 +117,7 @@ extension ReplyRules {
         "host * not exist", "unknown domain", "domain unknown", "no such domain", "no such host", "invalid domain", "domain * invalid",
         "domain name not found", "bad destination system", "unrouteable mail domain", "unrouteable domain", "name or service not known",
         "nxdomain", "non existent domain", "nonexistent domain", "dns error", "illegal host domain", "couldnt find any host",
-        "domain lookup failed", "name server", "hostname unknown", "domain not exist",
+        "domain lookup failed", "name server", "hostname unknown", "domain not exist", "domain must exist",
       ], none: ["helo", "ehlo", "sender"]),
   ]
 
@@ -123,7 +128,8 @@ extension ReplyRules {
         "spam*", "unacceptable content", "antispam*", "junk", "unsolicited", "virus*", "malware", "phish*", "suspicious", "trojan*",
         "ransomware", "spoof*", "bulk mail", "bulk email", "content rejected", "content filter*", "content * blocked",
         "rejected by content", "attachment*", "infected", "banned content", "objectionable", "message content", "message looks like",
-        "mail content", "ube", "uce", "scam", "rejected by * filter", "message filtered", "contains * link*", "contains * url*",
+        "mail content", "ube", "uce", "scam", "rejected by * filter", "message filtered", "filtered by", "contains * link*",
+        "contains * url*",
         "high score", "advertis*", "body * match*", "blocked by filter*", "message scored", "classified as", "fraud*",
       ])
   ]
@@ -146,7 +152,8 @@ extension ReplyRules {
       any: [
         "syntax", "helo", "ehlo", "helohost", "command * not", "bad sequence", "improper sequence", "out of sequence",
         "unrecognized command*", "command unrecognized", "not implemented", "protocol error", "protocol violation", "pipelin*",
-        "synchronization", "bare lf", "bare linefeed*", "bare newline*", "bare line feed*", "bare cr", "bare carriage", "header",
+        "synchronization", "before greeting", "before the greeting", "bare lf", "bare linefeed*", "bare newline*", "bare line feed*",
+        "bare cr", "bare carriage", "header",
         "headers", "malformed", "malformated", "rfc", "rfc822*", "rfc5322*", "rfc2822*", "rfc5321*", "rfc821*", "rfc2821*", "mime",
         "8bit*", "8 bit", "line too long", "lines longer", "line length", "maximum line", "invalid character*", "non ascii",
         "nul characters", "null characters", "nul bytes", "parse error", "parameters", "illegal", "message id", "smtputf8",

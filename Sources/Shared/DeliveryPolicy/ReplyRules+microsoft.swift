@@ -18,7 +18,8 @@ extension ReplyRules {
       "microsoft-level-of-authentication", .authFailure, provider: "microsoft", enhanced: ["x.7.509", "x.7.515", "x.7.23", "x.7.26"],
       reaction: .pauseOrganisation, pause: 30 * minute),
     ReplyRule(
-      "microsoft-throttle", .network, provider: "microsoft", codes: ["4"], enhanced: ["x.3.2"], scope: .lane, reaction: .slow,
+      "microsoft-throttle", .network, provider: "microsoft", codes: ["4"], enhanced: ["x.3.2"], none: ["thread limit"], scope: .lane,
+      reaction: .slow,
       pause: 20 * minute),
     ReplyRule("microsoft-edge-closed", .policy, provider: "microsoft", any: ["all recipient addresses rejected"]),
     ReplyRule(
@@ -52,7 +53,7 @@ extension ReplyRules {
         "5.7.12", "5.7.13", "5.7.120", "5.7.123", "5.7.124", "5.7.133", "5.7.134", "5.7.135", "5.7.136", "5.7.193", "5.7.506", "5.7.507",
         "5.7.510", "5.7.64",
       ]),
-    ReplyRule("microsoft-banned-recipient", .suspended, provider: "microsoft", enhanced: ["5.7.505"], reaction: .drop),
+    ReplyRule("microsoft-banned-recipient", .suspended, provider: "microsoft", enhanced: ["5.7.504", "5.7.505"], reaction: .drop),
     ReplyRule(
       "microsoft-strict-transport", .tls, provider: "microsoft", enhanced: ["x.4.8"], any: ["mta sts", "dane", "tls*"], reaction: .retry),
     ReplyRule("microsoft-legacy-address", .invalidRecipient, provider: "microsoft", enhanced: ["x.1.2"], any: ["invalid * address"]),
@@ -66,10 +67,12 @@ extension ReplyRules {
     ReplyRule(
       "microsoft-dropped", .ipReputation, provider: "microsoft", enhanced: ["x.4.2"], any: ["connection dropped"], reaction: .slow,
       pause: 15 * minute),
+    ReplyRule(
+      "microsoft-forwarding", .network, provider: "microsoft", enhanced: ["x.2.4", "x.2.14"], any: ["expansion", "forwarding address"]),
     ReplyRule("microsoft-arguments", .network, provider: "microsoft", enhanced: ["x.4.4"], any: ["invalid arguments"]),
     ReplyRule(
       "microsoft-store", .network, provider: "microsoft", enhanced: ["x.3.0", "x.3.1", "x.3.3", "x.3.5", "x.3.190", "x.0.350"],
-      none: ["mailbox * full", "quota*", "policy"]),
+      none: ["mailbox * full", "quota*", "policy", "insufficient", "unrecognized command"]),
     // A hop behind the one that answers: not the domain that was written to.
     ReplyRule("microsoft-next-hop", .network, provider: "microsoft", any: ["smtpsend dns"]),
     ReplyRule(

@@ -24,6 +24,8 @@ extension ReplyRules {
     ReplyRule("cox-protocol", .protocol, provider: "cox", any: ["cxsmtp"]),
     ReplyRule("cox-rate", .rateLimited, provider: "cox", any: ["cxcnct", "cxmxrt", "cxmsgrt"]),
     ReplyRule("cox-listed", .ipReputation, provider: "cox", any: ["cxbl", "cdrbl", "cxdns", "ipbl*"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule("cox-commands", .ipReputation, provider: "cox", any: ["too many bad commands"]),
+    ReplyRule("cox-dns", .ipReputation, provider: "cox", any: ["dns check failure"], scope: .ip),
     ReplyRule("cox-link", .spamContent, provider: "cox", any: ["urlbl*"]),
     ReplyRule("godaddy-rate", .rateLimited, any: ["ib007", "ib101", "ib504", "ib510", "ib605", "ib607"]),
     ReplyRule("godaddy-spam", .spamContent, any: ["ib110", "ib111"]),
@@ -32,6 +34,27 @@ extension ReplyRules {
       pause: 2 * hour),
     ReplyRule("godaddy-spf", .authFailure, any: ["ib508"]),
     ReplyRule("godaddy-unknown", .invalidRecipient, any: ["ib601*"]),
+    // AUP#I-1310 and the like: what the hundreds mean is on its support pages.
+    ReplyRule(
+      "spectrum-policy", .policy, provider: "spectrum",
+      any: ["o1*", "i101*", "i102*", "i108*", "i116*", "i117*", "i118*", "i119*", "i1500", "i1520", "i1560"]),
+    ReplyRule("spectrum-size", .messageTooLarge, provider: "spectrum", any: ["i1530"]),
+    ReplyRule("spectrum-later", .network, provider: "spectrum", any: ["i1090"]),
+    ReplyRule(
+      "spectrum-listed", .ipReputation, provider: "spectrum", any: ["i1000", "i11*", "i12*"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule("spectrum-rate", .rateLimited, provider: "spectrum", any: ["i13*", "i14*", "i154*", "i155*", "i158*"], pause: hour),
+    ReplyRule("facebook-unknown", .invalidRecipient, provider: "facebook", any: ["rcp p1", "int p1", "int p3", "int p4"]),
+    ReplyRule("facebook-closed", .suspended, provider: "facebook", any: ["rcp t4"], reaction: .retryLong),
+    ReplyRule("facebook-preferences", .policy, provider: "facebook", any: ["rcp p2", "rcp p3", "dns p1", "dns p2", "dns t1"]),
+    ReplyRule("facebook-rate", .rateLimited, provider: "facebook", any: ["con t1", "con t2", "con t3", "con t4", "msg t1"]),
+    ReplyRule(
+      "facebook-listed", .ipReputation, provider: "facebook", any: ["pol p1", "pol p2", "pol p3", "pol p4", "pol t1", "pol t2", "pol t3"],
+      pause: 4 * hour),
+    ReplyRule("facebook-pointer-record", .ipReputation, provider: "facebook", any: ["dns p3", "dns t2"], scope: .ip),
+    ReplyRule("facebook-content", .spamContent, provider: "facebook", any: ["pol p5", "pol p6"]),
+    ReplyRule("facebook-size", .messageTooLarge, provider: "facebook", any: ["msg p1", "int p2"]),
+    ReplyRule("facebook-format", .protocol, provider: "facebook", any: ["msg p2", "msg p3"]),
+    ReplyRule("facebook-system", .network, provider: "facebook", any: ["rcp t1"]),
     ReplyRule(
       "comcast-domain", .rateLimited, provider: "comcast", any: ["rl000010"], scope: .organisation, reaction: .pauseOrganisation,
       pause: 5 * minute),
@@ -45,6 +68,9 @@ extension ReplyRules {
       "qq-frequency-of-sender", .rateLimited, any: ["domain frequency limited", "sender frequency limited"], scope: .organisation,
       reaction: .pauseOrganisation, pause: hour),
     ReplyRule("qq-frequency", .rateLimited, any: ["frequency limit*", "frequency check*"], reaction: .pauseLane, pause: hour),
+    ReplyRule(
+      "qq-recipient", .rateLimited, any: ["frequency of receiving"], scope: .recipient, reaction: .retry),
+    ReplyRule("qq-attack", .ipReputation, provider: "qq", any: ["suspected bounce attack*", "suspected spam ip"]),
     ReplyRule("qq-content", .spamContent, any: ["content denied"]),
     ReplyRule("qq-unclear", .invalidRecipient, any: ["mailbox unavailable or access denied"], reaction: .drop),
     ReplyRule("netease-spam", .spamContent, any: ["dt spm"]),

@@ -5,12 +5,14 @@ extension ReplyRules {
       "sender-refused", .policy,
       any: [
         "sender address rejected", "sender rejected", "sender denied", "sender address * not exist", "sender verify fail*",
-        "sender * verif*", "sender verification", "sender domain", "domain of sender*", "senders domain", "invalid sender",
+        "sender * verif*", "sender verification", "sender domain", "domain of sender*", "from domain is invalid", "senders domain",
+        "invalid sender",
         "sender * does not exist", "sender address * not found", "envelope sender", "backscatter", "sender not authorized",
         "sender address blocked", "sender blocked", "sender is blocked", "bad sender", "unknown sender", "sender is not allowed",
         "sender unknown", "from address * not", "return path", "mail from * not allowed", "mail from domain", "dns check failed",
         "sender not permitted", "not permitted to send", "not allowed to send", "batv", "bogus mail from", "purported responsible",
-        "sender not pre approved", "list of senders", "senderfilter*", "third party dsn*", "null sender", "unroutable sender",
+        "sender not pre approved", "check sender address", "verify sender", "list of senders", "senderfilter*", "third party dsn*",
+        "null sender", "unroutable sender",
         "unrouteable sender", "no a aaaa or mx",
       ],
       none: [
@@ -31,7 +33,7 @@ extension ReplyRules {
         "spool * full", "maildir * full", "mailfile * full", "mailbox is over*", "mailbox over*", "mailbox * exceed*", "mailbox size",
         "mailbox limit", "mailbox quota", "maildir * quota", "account * over quota", "user is over", "user over", "user has exhausted",
         "user has too many messages", "too many messages in", "too many messages on", "too many mails in", "mailbox has reached",
-        "box full", "inbox is out",
+        "box full", "full mailbox", "inbox is out", "receiving limit*", "space * used up", "space is exhausted", "has no space",
         // … its quota …
         "over * quota", "overquota", "over quota", "quota exceed*", "exceed* * quota", "quota * exceed*", "quota * full",
         "quota violation", "quota * reached", "reached * quota", "quota limit", "out of quota", "mail quota", "disk quota",
@@ -71,7 +73,7 @@ extension ReplyRules {
       "inactive", .inactiveMailbox,
       any: [
         "inactiv*", "no longer active", "not active", "isnt active", "not activated", "isnt activated", "not been activated",
-        "not been used", "not logged in", "hasnt logged in", "dormant", "unused", "mailbox * expired", "account * expired",
+        "not been used", "not used for", "not logged in", "hasnt logged in", "dormant", "unused", "mailbox * expired", "account * expired",
         "user * expired", "archived", "archivee", "abandoned", "not currently active", "deactivated due to", "address * expired",
         "nicht aktiv", "inactif", "inattiv*", "inativ*",
       ],
@@ -168,7 +170,8 @@ extension ReplyRules {
         "not valid", "invalid address", "address * invalid", "bad address", "check if address is correct", "not present",
         "no longer valid", "no longer available", "no longer exists", "no longer in use", "has moved", "undeliverable", "not deliverable",
         "not accepting mail", "not accepting email", "not accept mail from", "not registered", "recipient is not allowed",
-        "recipient is not accepted", "recipient refuses", "rejected recipient*", "failure for one or more recipients",
+        "recipient is not accepted", "mailbox is not allowed", "mailbox not allowed", "recipient refuses", "rejected recipient*",
+        "failure for one or more recipients",
         "mailbox unavai*",
       ],
       none: [

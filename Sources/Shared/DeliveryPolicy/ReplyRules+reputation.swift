@@ -30,11 +30,13 @@ extension ReplyRules {
     ReplyRule(
       "rate", .rateLimited,
       any: [
-        "rate limit*", "ratelimit*", "throttl*", "slow down", "too quickly", "too fast", "too frequent*", "maximum number of connections",
+        "rate limit*", "ratelimit*", "throttl*", "slow down", "slower", "too quickly", "too fast", "too frequent*",
+        "maximum number of connections",
         "maximum connections", "connection limit", "connection rate", "connections from * exceed*", "concurrent connections",
         "concurrency limit", "message rate", "sending rate", "exceeded * rate", "rate exceed*", "exceeds * rate", "per hour",
         "per minute", "per day", "hourly limit", "daily limit", "messages per connection", "per connection reached",
-        "exceeded their limit", "messages per session", "messages in this session", "limit exceeded", "exceeded the limit", "mail volume",
+        "exceeded their limit", "messages per session", "messages in this session", "threshold exceeded", "limit exceeded",
+        "exceeded the limit", "mail volume",
         "excessive", "unusual rate", "thread limit", "unexpected volume", "too much mail", "too much traffic", "too many",
         "temporarily deferred",
         "relay * limit exceeded", "limit * exceeded", "peak", "number of messages", "server busy", "server is busy", "system busy",
@@ -88,7 +90,8 @@ extension ReplyRules {
       any: [
         "reverse dns", "rdns", "ptr", "reverse lookup", "reverse hostname", "cannot find your hostname", "cannot find your reverse*",
         "no reverse", "cannot resolve your", "dns pointer", "hostname lookup", "unable to resolve * ip", "does not resolve", "fcrdns",
-        "forward confirmed", "generic * hostname", "dynamic",
+        "forward confirmed", "mismatches client ip", "dns lookup failure", "unverifyable", "unverifiable sending", "generic * hostname",
+        "dynamic",
       ],
       scope: .ip, reaction: .otherIP),
     ReplyRule(
