@@ -26,7 +26,7 @@ package enum ReplyClassification {
     case .pauseLane, .otherIP, .pauseIP, .pauseOrganisation: verdict.pause = rule?.pause ?? ReplyRules.hour
     case .suppress, .drop, .retry, .retryLong, .retryWithTLS: break
     }
-    if reaction != .drop, reaction != .suppress { verdict.statedWait = statedWait(text.words) }
+    if reaction != .drop, reaction != .suppress { verdict.statedWait = StatedWait.read(text.words) }
     return verdict
   }
 
@@ -54,39 +54,6 @@ package enum ReplyClassification {
     case .tls: (.lane, .retryWithTLS)
     case .routingLoop: (.domain, .drop)
     case .network, .unknown: (.none, .drop)
-    }
-  }
-
-  /// `300 seconds`, `5 minutes`, `1 hour`: the wait a reply asks for, kept within 30 s and 1 h.
-  static func statedWait(_ words: [UInt8]) -> Milliseconds? {
-    var number: Int64?
-    for word in words.split(separator: 0x20) {
-      if let count = number, let unit = unit(word) { return min(max(count * unit, 30_000), ReplyRules.hour) }
-      number = nil
-      guard let split = word.firstIndex(where: { !(0x30...0x39).contains($0) }) else {
-        number = value(word)
-        continue
-      }
-      // "300s", "5min"
-      if split > word.startIndex, let count = value(word[..<split]), let unit = unit(word[split...]) {
-        return min(max(count * unit, 30_000), ReplyRules.hour)
-      }
-    }
-    return nil
-  }
-
-  private static func value(_ digits: ArraySlice<UInt8>) -> Int64? {
-    guard (1...6).contains(digits.count) else { return nil }
-    let value = digits.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
-    return value > 0 ? value : nil
-  }
-
-  private static func unit(_ word: ArraySlice<UInt8>) -> Milliseconds? {
-    switch String(decoding: word, as: UTF8.self) {
-    case "s", "sec", "secs", "second", "seconds", "sekunden", "secondes", "segundos", "secondi": 1000
-    case "m", "min", "mins", "minute", "minutes", "minuten", "minutos", "minuti": ReplyRules.minute
-    case "h", "hr", "hrs", "hour", "hours", "stunde", "stunden", "heure", "heures", "hora", "horas", "ora", "ore": ReplyRules.hour
-    default: nil
     }
   }
 }

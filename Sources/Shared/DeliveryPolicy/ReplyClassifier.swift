@@ -56,7 +56,7 @@ package enum ReplyClassifier {
 
   /// The wait that a reply asks for, 30 s to 1 h; nil when it states none.
   package static func statedWait(_ reply: SMTPReply) -> Milliseconds? {
-    ReplyClassification.statedWait(ReplyText(code: reply.code, lines: reply.lines).words)
+    StatedWait.read(ReplyText(code: reply.code, lines: reply.lines).words)
   }
 }
 

@@ -9,7 +9,7 @@ package struct ReplyScore: Sendable {
     let text: ReplyText
     let provider: String?
     let accepted: Set<String>
-    let source: String
+    package let source: String
     let reply: String
 
     /// - Parameter accepted: raw values of the classes that are right.

@@ -38,6 +38,13 @@ struct ReplyText {
     if code == 0, let first = enhanced.first { code = first.subjectClass * 100 }
   }
 
+  /// Takes a code from beside the text. One in the text goes first unless it says nothing (`5.0.0`).
+  mutating func complete(_ status: EnhancedStatusCode) {
+    if code == 0 { code = status.subjectClass * 100 }
+    guard enhanced.first.map({ ($0.subject, $0.detail) == (0, 0) }) ?? true, status.subjectClass == code / 100 else { return }
+    enhanced.insert(status, at: 0)
+  }
+
   private mutating func read(_ bytes: ArraySlice<UInt8>) {
     words.reserveCapacity(bytes.count + 2)
     var start = bytes.startIndex
