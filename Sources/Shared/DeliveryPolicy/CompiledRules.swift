@@ -33,6 +33,7 @@ struct CompiledRules: Sendable {
     let codes: [ClosedRange<Int>]
     let enhanced: [CodePattern]
     let any: [Int]
+    let also: [Int]
     let all: [Int]
     let none: [Int]
   }
@@ -48,7 +49,8 @@ struct CompiledRules: Sendable {
       rules.append(
         Compiled(
           rule: rule, codes: rule.codes.compactMap(Self.range), enhanced: rule.enhanced.compactMap(CodePattern.init),
-          any: rule.any.map { index.add($0) }, all: rule.all.map { index.add($0) }, none: rule.none.map { index.add($0) }))
+          any: rule.any.map { index.add($0) }, also: rule.also.map { index.add($0) }, all: rule.all.map { index.add($0) },
+          none: rule.none.map { index.add($0) }))
     }
     for mark in ReplyRules.marks { marks.append((mark.provider, mark.phrases.map { index.add($0) })) }
   }
@@ -85,6 +87,7 @@ struct CompiledRules: Sendable {
       guard let code = text.enhanced.first, rule.enhanced.contains(where: { $0.matches(code) }) else { return false }
     }
     if !rule.any.isEmpty, !rule.any.contains(where: { hits[$0] }) { return false }
+    if !rule.also.isEmpty, !rule.also.contains(where: { hits[$0] }) { return false }
     return rule.all.allSatisfy { hits[$0] } && !rule.none.contains { hits[$0] }
   }
 }

@@ -19,6 +19,8 @@ package struct ReplyRule: Sendable {
   package let enhanced: [String]
   /// One of them must be there. Empty = no condition.
   package let any: [String]
+  /// And one of these: `any` names a thing, `also` what is the matter with it. Empty = no condition.
+  package let also: [String]
   /// Each of them must be there.
   package let all: [String]
   /// None of them may be there.
@@ -31,7 +33,8 @@ package struct ReplyRule: Sendable {
 
   package init(
     _ name: String, _ replyClass: ReplyClass, provider: String? = nil, codes: [String] = [], enhanced: [String] = [],
-    any: [String] = [], all: [String] = [], none: [String] = [], scope: ReplyScope? = nil, reaction: ReplyReaction? = nil,
+    any: [String] = [], also: [String] = [], all: [String] = [], none: [String] = [], scope: ReplyScope? = nil,
+    reaction: ReplyReaction? = nil,
     pause: Milliseconds? = nil
   ) {
     self.name = name
@@ -39,6 +42,7 @@ package struct ReplyRule: Sendable {
     self.codes = codes
     self.enhanced = enhanced
     self.any = any
+    self.also = also
     self.all = all
     self.none = none
     self.replyClass = replyClass
@@ -57,9 +61,10 @@ package struct ReplyRule: Sendable {
   /// The same rule without some of its phrases; nil when none of those that it asked for is left.
   func without(_ phrases: Set<String>) -> ReplyRule? {
     let left = any.filter { !phrases.contains($0) }
-    guard any.isEmpty || !left.isEmpty, !all.contains(where: phrases.contains) else { return nil }
+    let alsoLeft = also.filter { !phrases.contains($0) }
+    guard any.isEmpty || !left.isEmpty, also.isEmpty || !alsoLeft.isEmpty, !all.contains(where: phrases.contains) else { return nil }
     return ReplyRule(
-      name, replyClass, provider: provider, codes: codes, enhanced: enhanced, any: left, all: all, none: none, scope: scope,
+      name, replyClass, provider: provider, codes: codes, enhanced: enhanced, any: left, also: alsoLeft, all: all, none: none, scope: scope,
       reaction: reaction, pause: pause
     ).from(source)
   }

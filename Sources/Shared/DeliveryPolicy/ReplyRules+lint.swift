@@ -14,7 +14,7 @@ extension ReplyRules {
       for code in rule.enhanced where CompiledRules.CodePattern(code) == nil { faults.append("\(rule.name): no enhanced code: \(code)") }
       faults += phraseFaults(rule).map { "\(rule.name): \($0)" }
       let quoted = fixedPhrases.filter { entry in
-        (rule.any + rule.all).contains { phrase in entry.phrases.contains { phrase.hasPrefix($0) } }
+        (rule.any + rule.also + rule.all).contains { phrase in entry.phrases.contains { phrase.hasPrefix($0) } }
       }
       let owners = Set(quoted.map(\.provider)).union(rule.provider.map { [$0] } ?? [])
       if owners.count > 1, !quoted.isEmpty {
@@ -52,7 +52,7 @@ extension ReplyRules {
 
   private static func phraseFaults(_ rule: ReplyRule) -> [String] {
     var faults: [String] = []
-    for phrases in [rule.any, rule.all, rule.none] {
+    for phrases in [rule.any, rule.also, rule.all, rule.none] {
       if Set(phrases).count < phrases.count { faults.append("a phrase stands twice") }
       for phrase in phrases {
         let isPlain = phrase.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x20 || $0 == 0x2A }
@@ -70,12 +70,15 @@ extension ReplyRules {
   }
 
   private static func isUnconditional(_ rule: ReplyRule) -> Bool {
-    rule.provider == nil && rule.codes.isEmpty && rule.enhanced.isEmpty && rule.any.isEmpty && rule.all.isEmpty && rule.none.isEmpty
+    rule.provider == nil && rule.codes.isEmpty && rule.enhanced.isEmpty && rule.any.isEmpty && rule.also.isEmpty && rule.all.isEmpty
+      && rule.none.isEmpty
   }
 
   /// Whenever `later` holds (by this phrase), `earlier` does.
   private static func covers(_ earlier: ReplyRule, _ later: ReplyRule, phrase: String? = nil) -> Bool {
-    guard earlier.none.isEmpty || earlier.none == later.none, earlier.provider == nil || earlier.provider == later.provider else {
+    guard earlier.none.isEmpty || earlier.none == later.none, earlier.also.isEmpty || earlier.also == later.also,
+      earlier.provider == nil || earlier.provider == later.provider
+    else {
       return false
     }
     let codes =

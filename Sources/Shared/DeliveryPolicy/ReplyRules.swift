@@ -8,7 +8,8 @@ package enum ReplyRules {
     + sizes + loops + encryption
     + domainsByName + relaysByName + unknownRecipients + authentication + domains + contentListings + reputation + relaying
     + doubtfulRecipients
-    + content + brokenConnections + policies + protocolFaults + transport + plainRefusals + remainingCodes.map { $0.from("registry") }
+    + content + combinations + brokenConnections + policies + protocolFaults + transport + plainRefusals
+    + remainingCodes.map { $0.from("registry") }
 
   /// Written from the provider's pages whose name stands first in the rule's.
   private static let providers: [ReplyRule] =

@@ -34,6 +34,8 @@ package struct ReplyScore: Sendable {
   package private(set) var rows: [Row] = []
   /// `label, not class by rule: reply` for every line that the whole table has wrong.
   package private(set) var wrong: [String] = []
+  /// The same for lines that are right only thanks to what their own source taught: where the rules generalise least.
+  package private(set) var learnt: [String] = []
 
   package var lines: Int { rows.reduce(0) { $0 + $1.lines } }
   package var right: Int { rows.reduce(0) { $0 + $1.right } }
@@ -49,28 +51,31 @@ package struct ReplyScore: Sendable {
       let own = lines.filter { $0.source == source }
       let reduced = CompiledRules(Self.without(source, table, attested))
       var right = 0
+      var rightWithoutIt = 0
       for line in own {
-        let rule = rules.first(line.text, provider: line.provider)
-        let found = rule?.replyClass.rawValue ?? ReplyClass.unknown.rawValue
-        if line.accepted.contains(found) {
-          right += 1
-        } else {
-          wrong.append("\(line.accepted.sorted().joined(separator: "|")), not \(found) by \(rule?.name ?? "none"): \(line.reply)")
-        }
+        let isRight = Self.complaint(line, rules).map { wrong.append($0) } == nil
+        let complaint = Self.complaint(line, reduced)
+        if isRight { right += 1 }
+        if complaint == nil { rightWithoutIt += 1 }
+        if isRight, let complaint { learnt.append(complaint) }
       }
-      rows.append(Row(source: source, lines: own.count, right: right, rightWithoutIt: own.count { Self.isRight($0, reduced) }))
+      rows.append(Row(source: source, lines: own.count, right: right, rightWithoutIt: rightWithoutIt))
     }
   }
 
-  private static func isRight(_ line: Line, _ rules: CompiledRules) -> Bool {
-    line.accepted.contains(rules.first(line.text, provider: line.provider)?.replyClass.rawValue ?? ReplyClass.unknown.rawValue)
+  /// nil when the rules have the line right.
+  private static func complaint(_ line: Line, _ rules: CompiledRules) -> String? {
+    let rule = rules.first(line.text, provider: line.provider)
+    let found = rule?.replyClass.rawValue ?? ReplyClass.unknown.rawValue
+    guard !line.accepted.contains(found) else { return nil }
+    return "\(line.accepted.sorted().joined(separator: "|")), not \(found) by \(rule?.name ?? "none"): \(line.reply)"
   }
 
   /// Phrase, or `rule:` and a name for rules of codes alone → the sources in whose lines it stands.
   private static func attestations(_ lines: [Line], _ table: [ReplyRule]) -> [String: Set<String>] {
     var index = PhraseIndex()
-    let phrases = Set(table.flatMap { $0.any + $0.all }).map { ($0, index.add($0)) }
-    let codeRules = table.filter { $0.provider != nil && $0.any.isEmpty && $0.all.isEmpty }
+    let phrases = Set(table.flatMap { $0.any + $0.also + $0.all }).map { ($0, index.add($0)) }
+    let codeRules = table.filter { $0.provider != nil && $0.any.isEmpty && $0.also.isEmpty && $0.all.isEmpty }
       .map { ($0.name, CompiledRules([$0])) }
     var attested: [String: Set<String>] = [:]
     for line in lines {

@@ -52,7 +52,7 @@ enum ReplyScoreReport {
 
   private static func table(_ score: ReplyScore) -> String {
     func share(_ count: Int, _ all: Int) -> String { String(format: "%.3f", Double(count) / Double(max(1, all))) }
-    var text = score.wrong.map { "wrong: \($0)" }
+    var text = score.wrong.map { "wrong: \($0)" } + score.learnt.map { "only by its source: \($0)" }
     let width = (score.rows.map(\.source.count).max() ?? 0) + 2
     func row(_ name: String, _ lines: Int, _ right: Int, _ without: Int) -> String {
       let count = String(lines)
@@ -71,6 +71,7 @@ enum ReplyScoreReport {
     }
     let object: [String: Any] = [
       "replies": score.lines, "right": score.right, "rightWithoutSource": score.rightWithoutSource, "sources": rows, "wrong": score.wrong,
+      "onlyByTheirSource": score.learnt,
     ]
     let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
     return String(decoding: data ?? Data(), as: UTF8.self)
