@@ -97,6 +97,10 @@ private typealias Case = (String?, String, ReplyClass, ReplyScope, ReplyReaction
     arguments: [
       ("451 4.7.1 try again in 300 seconds", 300_000), ("451 retry after 2 s", 30_000), ("421 wait 3 hours", 3_600_000),
       ("450 greylisted for 5min", 300_000), ("450 450 messages", nil), ("550 no user for 5 minutes unknown", nil),
+      ("421 4.7.0 retry timeout exceeded", nil), ("421 timed out after 300 seconds, try again", nil), ("451 retry in 1 hour", 3_600_000),
+      ("421 100 messages per 5 minutes exceeded, try later", nil), ("451 could not be delivered for 8 hours", nil),
+      ("450 Bitte in 10 Minuten erneut versuchen", 600_000), ("451-4.7.1 come back\r\n451 4.7.1 in 90 seconds", 90_000),
+      ("451 try again in 999999 seconds", 3_600_000), ("451 try again in 0 seconds", nil),
     ] as [(String, Int64?)])
   func statedWaits(text: String, wait: Int64?) {
     #expect(ReplyClassification.verdict(text: text, providerName: nil).statedWait == wait)

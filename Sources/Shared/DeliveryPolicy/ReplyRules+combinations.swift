@@ -1,26 +1,26 @@
 extension ReplyRules {
   /// A thing and what is the matter with it, anywhere in the text: for wording that no phrase above foresees. Late in the table,
-  /// because what they ask for is little.
+  /// because what they ask for is little, and only where a code says that it is a refusal: prose holds such words by chance.
   static let combinations: [ReplyRule] = [
     ReplyRule(
-      "any-full", .mailboxFull, any: mailboxWords + ["storage", "disk", "quota", "box", "spool"],
+      "any-full", .mailboxFull, codes: ["4", "5"], any: mailboxWords + ["storage", "disk", "quota", "box", "spool"],
       also: ["full", "overquota", "exhausted", "used up", "exceeded", "exceeds", "over limit", "no room", "out of space"],
       none: strangers + ["rate", "connection*", "messages", "message", "recipients", "size"]),
     ReplyRule(
-      "any-inactive", .inactiveMailbox, any: mailboxWords,
+      "any-inactive", .inactiveMailbox, codes: ["4", "5"], any: mailboxWords,
       also: [
         "inactive", "dormant", "unused", "archived", "archivee", "expired", "obsolete", "not active", "not activated", "no longer valid",
         "retired",
       ],
       none: strangers + ["session", "connection"]),
     ReplyRule(
-      "any-closed", .suspended, any: mailboxWords,
+      "any-closed", .suspended, codes: ["4", "5"], any: mailboxWords,
       also: [
         "suspended", "frozen", "locked", "closed", "terminated", "deactivated", "disabled", "bloque", "barred", "on hold", "out of service",
         "banned", "restricted",
       ], none: strangers),
     ReplyRule(
-      "any-unknown", .invalidRecipient,
+      "any-unknown", .invalidRecipient, codes: ["4", "5"],
       any: mailboxWords + ["person", "addressee", "customer", "subscriber", "alias", "employee", "name", "rcpt"],
       also: [
         "unknown", "invalid", "not found", "not exist", "doesnt exist", "not known", "not valid", "not recognized", "no such", "not a",
@@ -30,16 +30,16 @@ extension ReplyRules {
         "cannot deliver", "unrecognized", "not here", "inconnu", "inconnue", "unbekannt", "desconocido", "sconosciuto",
       ], none: strangers + ["credentials", "password", "command*", "parameter*", "syntax", "header*", "message id"], reaction: .drop),
     ReplyRule(
-      "any-too-many", .rateLimited,
+      "any-too-many", .rateLimited, codes: ["4", "5"],
       any: ["connection*", "session*", "messages", "mails", "mail", "emails", "recipients", "requests", "volume"],
       also: ["throttled", "too quickly", "too fast", "exceeded", "excessive", "maximum", "max", "limit", "limited", "limits", "too often"],
       none: ["size", "hops", "hop", "message too", "spam*", "virus*", "loop", "bytes", "kb", "mb", "length", "header*"]),
     ReplyRule(
-      "any-no-domain", .domainNotFound, any: ["domain", "domains", "hostname"],
+      "any-no-domain", .domainNotFound, codes: ["4", "5"], any: ["domain", "domains", "hostname"],
       also: ["no such", "unknown", "not found", "nonexistent", "unresolvable", "not exist", "may not exist"],
       none: ["user", "mailbox", "account", "tenant"] + strangers),
     ReplyRule(
-      "any-listed", .ipReputation,
+      "any-listed", .ipReputation, codes: ["4", "5"],
       any: ["blocklist*", "blacklist*", "denylist*", "block list*", "connections"],
       also: ["in effect", "listed", "on our", "found on", "not accepting", "not accepted", "matched", "hit"]),
   ]
