@@ -103,7 +103,7 @@ extension ReplyRules {
         "ip blocked", "banned ip", "blocked ip", "your ip", "your host * not", "your server", "your mail server", "your network",
         "connection refused by policy", "connection rejected", "connection not accepted", "connection denied", "connections not accepted",
         "not accepting connections", "refused connection", "no access from", "no smtp service", "your access to", "access from * denied",
-        "bad ip", "invalid ip", "you are sending spam", "spammer", "spams from", "unwanted messages", "go away", "black hole", "blackhole*",
+        "bad ip", "invalid ip", "you are sending spam", "spammer", "spams from", "unwanted messages", "black hole", "blackhole*",
         "an open relay", "open proxy", "spam source", "known spam*", "dialup", "dul",
         "temporarily blocked", "host is not allowed", "host not allowed", "host denied", "not welcome", "abusive", "abuse from",
         "complaints", "due to * abuse", "blocked for abuse", "blocked for spam", "client * blocked", "client * rejected", "ivmsip",
