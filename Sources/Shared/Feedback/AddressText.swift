@@ -29,6 +29,7 @@ enum AddressText {
         end = close + 1
       } else {
         while end < line.count, isDomain(line[end]), end - index < 256 { end += 1 }
+        end = cutMixed(line, index + 1, end)
         while end > index + 1, line[end - 1] == 0x2E || line[end - 1] == 0x2D { end -= 1 }
       }
       while start < index, line[start] == 0x2E || line[start] == 0x27 { start += 1 }
@@ -59,6 +60,13 @@ enum AddressText {
     guard let match = all.first(where: \.isBracketed) ?? all.first else { return nil }
     // X.400 and other names with an "=" or "/" in front of the address are one local part.
     return match.address.hasPrefix("\"") && !match.address.hasPrefix("\"@") ? match.address : match.address
+  }
+
+  /// `example.jp` out of `example.jpです`: no top-level domain mixes ASCII with other letters.
+  private static func cutMixed(_ line: [UInt8], _ start: Int, _ end: Int) -> Int {
+    let label = (line[start..<end].lastIndex(of: 0x2E) ?? start - 1) + 1
+    guard label < end, line[label] < 0x80, let other = line[label..<end].firstIndex(where: { $0 >= 0x80 }) else { return end }
+    return other
   }
 
   private static func isLocal(_ byte: UInt8) -> Bool {

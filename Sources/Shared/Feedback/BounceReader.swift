@@ -15,7 +15,7 @@ struct BounceReader {
     self.notice = notice
     var foreign: Set<String> = []
     for name in [
-      "from", "to", "sender", "reply-to", "delivered-to", "x-original-to", "return-path", "errors-to", "apparently-to", "envelope-to",
+      "from", "to", "sender", "reply-to", "delivered-to", "return-path", "errors-to", "apparently-to", "envelope-to",
     ] {
       for value in mail.headers.all(name) {
         for match in AddressText.matches(value) { foreign.insert(match.address.lowercased()) }
@@ -38,7 +38,7 @@ struct BounceReader {
       hasStatus = true
       envelopeID = envelopeID ?? DeliveryStatus.value(status.message, "original-envelope-id")
       for group in status.recipients {
-        guard let recipient = recipient(group, entries) else { continue }
+        guard let recipient = recipient(group, entries, isOnly: status.recipients.count == 1) else { continue }
         if let known = recipients.firstIndex(where: { $0.address.lowercased() == recipient.address.lowercased() }) {
           if recipients[known].action != .failed, recipient.action == .failed { recipients[known] = recipient }
         } else if recipients.count < DeliveryStatus.maxRecipients {
@@ -63,7 +63,7 @@ struct BounceReader {
     let marked = outline.filter { $0.type == "message/delivery-status" || $0.type == "message/global-delivery-status" }
     let found = marked.map { DeliveryStatus($0.content(limit: Self.maxStatusOctets)) }.filter { !$0.recipients.isEmpty }
     if !found.isEmpty { return found }
-    for part in outline where part.parts.isEmpty && !part.isMultipart && !part.isEmbeddedMessage {
+    for part in outline where part.parts.isEmpty && !part.isEmbeddedMessage {
       let content = part.content(limit: 64 * 1024)
       guard DeliveryStatus.isStatus(ASCIIText(String(decoding: content, as: UTF8.self), limit: 64 * 1024)) else { continue }
       let status = DeliveryStatus(Self.fields(content))
@@ -84,7 +84,7 @@ struct BounceReader {
     }
   }
 
-  private func recipient(_ group: DeliveryStatus.Group, _ entries: NoticeEntries) -> Feedback.Recipient? {
+  private func recipient(_ group: DeliveryStatus.Group, _ entries: NoticeEntries, isOnly: Bool) -> Feedback.Recipient? {
     func value(_ name: String) -> String? { DeliveryStatus.value(group, name) }
     let final = value("final-recipient").flatMap { AddressText.ofRecipientField($0) }
     let original = value("original-recipient").flatMap { AddressText.ofRecipientField($0) }
@@ -103,8 +103,11 @@ struct BounceReader {
     }
     let action = action(value("action"), status)
     let best = diagnostic.utf8.count > 3 ? diagnostic : told
+    // Some say it in the comment behind the code, RFC 3464 §2.3.4 notwithstanding.
+    let comment = value("status").map { String($0.drop { $0 != "(" }) } ?? ""
+    let all = isOnly ? String(notice.lines.joined(separator: "\n").prefix(2_048)) : ""
     let replyClass = Cause.find(
-      [diagnostic, value("x-supplementary-info") ?? "", told, String(decoding: notice.words.bytes.prefix(2_048), as: UTF8.self)],
+      [diagnostic, value("x-supplementary-info") ?? "", comment, told, all],
       status: status)
     return Feedback.Recipient(
       address: address, original: original == address ? nil : original, action: action, status: status, replyClass: replyClass,
@@ -152,9 +155,16 @@ struct BounceReader {
     else { return nil }
     var entries = found.entries
     if !listed.isEmpty {
-      entries = listed.map { address in
+      let isAgreed = found.entries.contains { entry in listed.contains { $0.lowercased() == entry.address.lowercased() } }
+      // Where the text names others, one for one, it is the text that tells what was tried.
+      let isText = !isAgreed && !found.entries.contains { foreign.contains($0.address.lowercased()) } && found.certainty == .head && found.entries.count == listed.count
+      entries = isText ? found.entries : listed.map { address in
         found.entries.first { $0.address.lowercased() == address.lowercased() } ?? .init(address: address, original: nil, diagnostic: "")
       }
+    }
+    if entries.isEmpty, let inner = mail.outline.first(where: \.isEmbeddedMessage)?.parts.first, !inner.isEmbeddedMessage {
+      // A gateway's notice about a report that it wraps.
+      if let found = BounceReader(inner, Notice(inner)).fromStatusParts(), found.feedback.isBounce { return found.feedback }
     }
     if entries.isEmpty, let to = notice.returned?.first("to") {
       let addresses = AddressText.matches(to).map(\.address)
@@ -172,7 +182,8 @@ struct BounceReader {
     let all = notice.lines.joined(separator: "\n")
     var texts = [entry.diagnostic]
     if let transcript {
-      texts = StatusText.replyStart(entry.diagnostic) == nil ? [transcript, entry.diagnostic] : [entry.diagnostic, transcript]
+      let isVague = StatusText.replyStart(entry.diagnostic) == nil || ASCIIText(entry.diagnostic).contains("remote protocol error")
+      texts = isVague ? [transcript, entry.diagnostic] : [entry.diagnostic, transcript]
     }
     let status = texts.lazy.compactMap { StatusText.enhanced($0) }.first ?? (isOnly ? StatusText.enhanced(all) : nil)
     let replyClass = Cause.find(texts + [String(all.prefix(4_096))], status: status)

@@ -28,20 +28,24 @@ enum Cause {
       let found = verdict(String(text[start...]), nil)
       if found != .unknown { return found }
     }
-    if let local = local(text) { return local }
-    return verdict(text, StatusText.enhanced(text) == nil ? status : nil)
+    let words = ASCIIText(text, limit: 4_096)
+    if let own = local(words, causes) { return own }
+    let found = verdict(text, StatusText.enhanced(text) == nil ? status : nil)
+    return found != .unknown ? found : local(words, leftovers) ?? .unknown
   }
 
   private static func verdict(_ text: String, _ status: String?) -> ReplyClass {
     ReplyClassification.verdict(text: status.map { "\($0) \(text)" } ?? text, providerName: nil).replyClass
   }
 
-  private static func local(_ text: String) -> ReplyClass? {
-    let words = ASCIIText(text, limit: 4_096)
-    return causes.first { words.containsAny($0.phrases) }?.replyClass
+  private static func local(_ words: ASCIIText, _ causes: [Wording]) -> ReplyClass? {
+    causes.first { words.containsAny($0.phrases) }?.replyClass
   }
 
-  private static let causes: [(replyClass: ReplyClass, phrases: [String])] = [
+  private typealias Wording = (replyClass: ReplyClass, phrases: [String])
+
+  /// Looked at before the rules for replies.
+  private static let causes: [Wording] = [
     (
       .routingLoop,
       [
@@ -68,7 +72,7 @@ enum Cause {
         "cannot find your recipient",
         "domain not found", "name server: host not found", "no such host", "unresolvable", "domain couldn't be found",
         "could not be resolved", "not resolve",
-        "domain is not valid", "destination server", "bad destination host", "unknown domain", "could not find a gateway", "invalid domain",
+        "domain is not valid", "destination server", "bad destination host", "unknown domain", "invalid domain",
       ]
     ),
     (
@@ -78,6 +82,22 @@ enum Cause {
         "failed to negotiate tls",
       ]
     ),
+    (.network, ["malformed or unexpected name server reply", "all hosts have been failing", "name server timeout", "host name lookup failure"]),
+    (.policy, ["groups.google.com/support", "'send mail as'", "not a member of this mailing list"]),
+    (
+      .invalidRecipient,
+      [
+        "n'existe pas", "no existe", "existiert nicht", "nicht gefunden", "unbekannter empf", "destinataire inconnu", "inconnu à cette adresse",
+        "non esiste", "não existe", "bestaat niet", "не существует", "не найден", "check if address is correct", "and other recipients in the same domain", "不存在", "找不到", "没有找到", "見つかりません", "見当たりません",
+        "存在しません", "リストにありません", "존재하지 않", "nie istnieje", "neexistuje", "nem létezik",
+      ]
+    ),
+    (.mailboxFull, ["容量を超え", "がいっぱい", "boîte pleine", "buzón lleno", "postfach voll", "postfach ist voll", "casella piena", "переполнен", "邮箱已满", "空间不足"]),
+  ]
+
+  /// Looked at when the rules for replies know nothing.
+  private static let leftovers: [Wording] = [
+    (.invalidRecipient, ["check if address is correct", "mailbox unavailable", "unknown address", "bad address", "incorrect address", "wrong address"]),
     (
       .network,
       [

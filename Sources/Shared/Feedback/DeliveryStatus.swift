@@ -27,13 +27,13 @@ struct DeliveryStatus {
       let last = groups.count - 1
       if let (name, valueStart) = HeaderBlock.fieldName(line) {
         let value = EncodedWords.decode(Array(line[valueStart...].trimmed.prefix(4096)))
-        // A recipient that starts within a group.
-        if Self.recipientStarts.contains(name),
-          groups[last].contains(where: { $0.name == name })
-            || name == "original-recipient" && groups[last].contains(where: { $0.name == "final-recipient" })
-              && groups[last].contains(where: { $0.name == "action" || $0.name == "status" })
-        {
-          groups.append([(name, value)])
+        if name == "final-recipient", groups[last].contains(where: { $0.name == name }) {
+          // Another recipient without an empty line between; its original address came just before.
+          var next: Group = []
+          if let tail = groups[last].last, tail.name == "original-recipient", groups[last].count(where: { $0.name == tail.name }) > 1 {
+            next = [groups[last].removeLast()]
+          }
+          groups.append(next + [(name, value)])
         } else if groups[last].count < 64 {
           groups[last].append((name, value))
         }

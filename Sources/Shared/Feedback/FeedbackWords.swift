@@ -3,7 +3,7 @@
 enum FeedbackWords {
   /// Names of senders of reports, in address or display name.
   static let reporters = [
-    "mailer-daemon", "mailer_daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mail daemon", "postmaster", "mail delivery",
+    "mailer-daemon", "mailer_daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mail daemon", "postmaster", "post_master", "mail delivery",
     "mail system",
     "mail subsystem", "delivery subsystem", "delivery system", "mail administrator", "system administrator", "mdaemon", "mailadmin",
     "email administrator", "delivery service", "mail server", "mailsystem", "mail-system", "delivery notification", "delivery-notification",
@@ -19,7 +19,7 @@ enum FeedbackWords {
     "problem delivering", "delivery notification", "delivery error", "couldn't be delivered", "could not deliver", "could not send",
     "message status", "rejected", "bounced", "bounce", "message delivery", "unknown user", "unknown recipient", "invalid recipient",
     "returned message", "message refused", "email returned", "delivery has failed", "dsn:", "warning: message", "mail not delivered",
-    "mail message problem", "permanent error", "message blocked", "nobody's home", "unzustellbar", "nicht zustellbar", "fehlgeschlagen",
+    "mail message problem", "permanent error", "message blocked", "nobody's home", "not member", "error sending your mail", "nonmember", "unzustellbar", "nicht zustellbar", "fehlgeschlagen",
     "zustellung", "non remis", "échec de", "non distribué", "non délivré", "no se puede entregar", "no entregado", "no entregable",
     "devuelto", "mancato recapito", "non recapitabile", "impossibile recapitare", "não entregue", "falha na entrega",
     "onbestelbaar", "niet bezorgd", "недостав", "не доставлен", "ошибка доставки", "退信", "投递失败", "系统退信", "配信", "配送不能", "送信エラー",
@@ -48,7 +48,7 @@ enum FeedbackWords {
     "unrouteable", "unreachable", "undeliver", "has been blocked", "failed addresses", "the following recipient", "the following address",
     "following recipients", "no longer valid", "not a valid", "unable to relay", "relaying denied", "host unknown",
     "cannot send your message",
-    "not able to deliver", "permanent negative", "error while sending", "transcript of session", "delivery attempt", "not deliver",
+    "not able to deliver", "permanent negative", "not a member of", "trouble delivering", "error sending", "error occurred while", "error while sending", "transcript of session", "delivery attempt", "not deliver",
     "konnte nicht zugestellt", "nicht zugestellt", "unzustellbar", "fehlgeschlagen", "konnte nicht", "n'a pas pu", "impossible de",
     "non remis",
     "n'a pas été", "no se pudo", "no se ha podido", "no pudo ser", "rechazad", "impossibile", "non è stato", "não foi possível",
@@ -69,7 +69,7 @@ enum FeedbackWords {
     "no action is required on your part", "delivery incomplete", "incomplete delivery", "delivery status notification (delay)",
     "attempts will be made", "will attempt to deliver", "message is still in the queue", "will be tried again",
     "could not be delivered yet", "not been able to deliver", "will attempt delivery", "versuche werden fortgesetzt", "verzögert",
-    "will try again", "remise différée", "retardada", "задерж", "遅延", "再送",
+    "will try again", "remise différée", "retardada", "задерж", "遅延",
   ]
 
   /// What ends a delay notice's claim to be one.
@@ -111,11 +111,11 @@ enum FeedbackWords {
     "headers of your",
     "headers of the", "text of your message", "message follows", "headers follow", "header follows", "mail follows", "original mail",
     "included below",
-    "message text follows", "message body follows", "undelivered message", "message that you sent", "your message reads", "returned mail",
-    "message was", "original header", "beginning of", "mail header", "contents of", "message content", "returned text", "元のメッセージ", "元のメール",
-    "ursprüngliche nachricht", "message d'origine", "mensaje original", "原邮件", "below is", "start of returned message",
+    "message text follows", "message body follows", "undelivered message", "your message reads", "returned mail",
+    "original header", "beginning of", "mail header", "message content", "returned text", "元のメッセージ", "元のメール",
+    "ursprüngliche nachricht", "message d'origine", "mensaje original", "原邮件", "start of returned message",
     "content of the message",
-    "here is", "message headers", "message/rfc822", "received message",
+    "message headers", "message/rfc822", "received message",
   ]
 
   /// Labels whose address is not a recipient.
@@ -130,6 +130,9 @@ enum FeedbackWords {
     "发件人", "отправитель", "support", "administrator", "report to", "email us", "errors-to", "x-sender", "resent-from",
     "list-unsubscribe", "list-help", "list-post", "list-owner", "content-id", "thread-topic", "x-originating-email",
   ]
+
+  /// Addresses that list software talks about.
+  static let listRoles = ["-ctl", "-help", "-request", "-owner", "-admin", "-subscribe", "-unsubscribe", "-bounces", "-postmaster"]
 
   static let roles: Set<String> = [
     "postmaster", "mailer-daemon", "abuse", "webmaster", "hostmaster", "helpdesk", "support", "mailadmin", "info@", "admin",

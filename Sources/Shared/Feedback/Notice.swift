@@ -103,11 +103,14 @@ struct Notice {
   }
 
   private static func headerFollows(_ lines: [ArraySlice<UInt8>], after index: Int, within: Int) -> Bool {
-    let window = lines[(index + 1)...].prefix(within)
-    return window.contains { isHeaderLine($0) && !startsWithSpaces($0) } || window.filter { isHeaderLine($0) }.count >= 3
+    for line in lines[(index + 1)...].prefix(within) {
+      let text = line.trimmed
+      // Nothing but empty lines and rulers may stand between.
+      if text.isEmpty || text.allSatisfy({ $0 == 0x2D || $0 == 0x3D || $0 == 0x2A || $0 == 0x5F || $0 == 0x3E || $0 == 0x20 }) { continue }
+      return isHeaderLine(line) || text.starts(with: Array("From ".utf8))
+    }
+    return false
   }
-
-  private static func startsWithSpaces(_ line: ArraySlice<UInt8>) -> Bool { line.first == 0x20 || line.first == 0x09 }
 
   /// A real header has what only software writes.
   private static func isHeaderBlock(_ lines: [ArraySlice<UInt8>], at index: Int) -> Bool {

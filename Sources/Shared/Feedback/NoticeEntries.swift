@@ -10,7 +10,7 @@ struct NoticeEntries {
     var diagnostic: String
   }
 
-  enum Certainty: Int { case none, sentence, label, head }
+  enum Certainty: Int { case none, weakLabel, sentence, label, head }
 
   private(set) var entries: [Entry] = []
   private(set) var certainty = Certainty.none
@@ -83,6 +83,10 @@ struct NoticeEntries {
         return list
       }
     }
+    // "550 5.1.1 <a@b>... User unknown"
+    if rest.hasPrefix("..."), first.isBracketed || !before.contains(0x3E), isCodes(before) {
+      return [Candidate(address: first.address, line: index, rest: line, certainty: .head)]
+    }
     // "Recipient: <a@b>", ">>> RCPT TO:<a@b>"
     if let colon = before.last(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x22 && $0 != 0x27 && $0 != 0x5B }),
       colon == 0x3A || colon == 0x3D
@@ -90,7 +94,10 @@ struct NoticeEntries {
       let label = labelText(before)
       if !label.isEmpty, label.utf8.count <= 60 {
         guard !FeedbackWords.foreignLabels.contains(label), !label.hasPrefix("x-"), !label.hasSuffix(" from") else { return [] }
-        return [Candidate(address: first.address, line: index, rest: rest, certainty: .label)]
+        let isWeak = label == "to" || label == "cc" || label == "an"
+        // A label that is more than a name may be the reason.
+        let text = label.utf8.count > 12 || isWeak ? line : rest
+        return [Candidate(address: first.address, line: index, rest: text, certainty: isWeak ? .weakLabel : .label)]
       }
     }
     let nearby = lines[max(0, index - 1)...min(lines.count - 1, index + 1)].joined(separator: " ")
@@ -100,7 +107,7 @@ struct NoticeEntries {
       if lead.containsAny(["from ", "contact", "sender", "mailto:", "reply to", "e-mail to", "email to", "write to", "report", "please"]) {
         return nil
       }
-      return Candidate(address: match.address, line: index, rest: "", certainty: .sentence)
+      return Candidate(address: match.address, line: index, rest: line, certainty: .sentence)
     }
   }
 
@@ -116,6 +123,12 @@ struct NoticeEntries {
         "invalid", "failed", "unknown", "user", "mailbox", "account", "error", "rejected", "recipient", "reason", "quota", "not ",
       ])
       || AddressText.first(text) != nil
+  }
+
+  /// Digits, dots and hyphens only: an SMTP code, perhaps with an enhanced one.
+  private static func isCodes(_ before: ArraySlice<UInt8>) -> Bool {
+    let text = before.drop { $0 == 0x20 || $0 == 0x3C && before.first == 0x3C }
+    return (3...16).contains(text.count) && text.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E || $0 == 0x2D || $0 == 0x20 || $0 == 0x3C }
   }
 
   private static func isList(_ bytes: [UInt8], _ matches: [AddressText.Match]) -> Bool {
@@ -139,7 +152,8 @@ struct NoticeEntries {
 
   private static func isRole(_ address: String) -> Bool {
     guard let at = address.lastIndex(of: "@") else { return true }
-    return FeedbackWords.roles.contains(address[..<at].lowercased())
+    let local = address[..<at].lowercased()
+    return FeedbackWords.roles.contains(local) || FeedbackWords.listRoles.contains(where: local.hasSuffix)
   }
 
   /// The rest of the address's line and what follows up to the next address; empty lines end it once it says something.

@@ -18,7 +18,7 @@ struct Tone {
     let hasNullPath = returnPath == "<>" || headers.mailboxSender == "<>"
     let named = sender.containsAny(FeedbackWords.reporters)
     hasBounceSubject = subject.containsAny(FeedbackWords.bounceSubjects)
-    isReporter = named || hasNullPath && hasBounceSubject || headers.has("x-failed-recipients")
+    isReporter = named || hasNullPath && hasBounceSubject || headers.has("x-failed-recipients") || headers.has("x-mlserver")
     let autoSubmitted = ASCIIText(headers.first("auto-submitted") ?? "")
     let precedence = ASCIIText(headers.first("precedence") ?? "")
     let saysAuto =
@@ -41,7 +41,7 @@ struct Tone {
     let isHuman = !named && !hasBounceSubject
     isAutoReply =
       !headers.has("x-failed-recipients")
-      && (saysAuto && !hasBounceSubject || hasAutoSubject && !hasBounceSubject || isHuman && saysAuto
+      && (saysAuto && !hasBounceSubject && !named || hasAutoSubject && !hasBounceSubject || isHuman && saysAuto
         || isChallenge && !named || isAnswer && precedence.contains("bulk") && headers.has("auto-submitted"))
     let body = notice.words.bytes.count
     isUnsubscribe =

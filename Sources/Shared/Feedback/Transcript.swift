@@ -6,6 +6,7 @@ enum Transcript {
     var refusal: String?
     var aboutAddress: String?
     var afterRecipient = false
+    var arrow: (line: Int, text: String)?
     for (index, line) in lines.enumerated() {
       let lower = line.lowercased()
       let mentions = lower.contains(wanted)
@@ -17,7 +18,12 @@ enum Transcript {
         text += " " + NoticeEntries.clean(lines[next].hasPrefix("<<<") ? String(lines[next].dropFirst(3)) : lines[next])
         next += 1
       }
-      if mentions || afterRecipient, aboutAddress == nil { aboutAddress = text }
+      if lower.hasPrefix("<<<") { arrow = (index, text) }
+      if mentions || afterRecipient, aboutAddress == nil {
+        // Sendmail sums up as "554 <a@b>... Remote protocol error" what the lines before tell.
+        let isSummary = lower.contains("remote protocol error") || lower.contains("service unavailable")
+        if isSummary, let arrow, index - arrow.line < 8 { aboutAddress = arrow.text } else { aboutAddress = text }
+      }
       if refusal == nil { refusal = text }
     }
     return aboutAddress ?? (isOnly ? refusal : nil)
