@@ -33,6 +33,7 @@ enum AddressText {
         while end > index + 1, line[end - 1] == 0x2E || line[end - 1] == 0x2D { end -= 1 }
       }
       while start < index, line[start] == 0x2E || line[start] == 0x27 { start += 1 }
+      start = behindType(line, start, index)
       if start < index, end > index + 1 {
         let isBracketed = start > 0 && line[start - 1] == 0x3C
         let text = String(decoding: line[start..<end], as: UTF8.self)
@@ -57,9 +58,17 @@ enum AddressText {
     if let semicolon = text.firstIndex(of: ";"), !text[..<semicolon].contains("@") { text = text[text.index(after: semicolon)...] }
     let bytes = Array(text.utf8.prefix(1024))
     let all = matches(bytes)
-    guard let match = all.first(where: \.isBracketed) ?? all.first else { return nil }
-    // X.400 and other names with an "=" or "/" in front of the address are one local part.
-    return match.address.hasPrefix("\"") && !match.address.hasPrefix("\"@") ? match.address : match.address
+    if let match = all.first(where: \.isBracketed) ?? all.first { return match.address }
+    // What was refused for being malformed is still what was refused.
+    let word = text.filter { $0 != "<" && $0 != ">" && $0 != "\t" }.split(separator: " ").first { $0.contains("@") }
+    return word.flatMap { $0.hasSuffix("@") || $0.hasPrefix("@") || $0.utf8.count > 320 ? nil : String($0) }
+  }
+
+  /// X.400 names carry the address as a typed value: `dda:SMTP=a@b`.
+  private static func behindType(_ line: [UInt8], _ start: Int, _ at: Int) -> Int {
+    guard let equals = line[start..<at].firstIndex(of: 0x3D), equals - start <= 8 else { return start }
+    let type = String(decoding: line[start..<equals], as: UTF8.self).lowercased()
+    return ["smtp", "rfc822", "rfc-822", "internet", "email"].contains(type) ? equals + 1 : start
   }
 
   /// `example.jp` out of `example.jpです`: no top-level domain mixes ASCII with other letters.

@@ -157,10 +157,15 @@ struct BounceReader {
     if !listed.isEmpty {
       let isAgreed = found.entries.contains { entry in listed.contains { $0.lowercased() == entry.address.lowercased() } }
       // Where the text names others, one for one, it is the text that tells what was tried.
-      let isText = !isAgreed && !found.entries.contains { foreign.contains($0.address.lowercased()) } && found.certainty == .head && found.entries.count == listed.count
-      entries = isText ? found.entries : listed.map { address in
-        found.entries.first { $0.address.lowercased() == address.lowercased() } ?? .init(address: address, original: nil, diagnostic: "")
-      }
+      let isText =
+        !isAgreed && !found.entries.contains { foreign.contains($0.address.lowercased()) } && found.certainty == .head
+        && found.entries.count == listed.count
+      entries =
+        isText
+        ? found.entries
+        : listed.map { address in
+          found.entries.first { $0.address.lowercased() == address.lowercased() } ?? .init(address: address, original: nil, diagnostic: "")
+        }
     }
     if entries.isEmpty, let inner = mail.outline.first(where: \.isEmbeddedMessage)?.parts.first, !inner.isEmbeddedMessage {
       // A gateway's notice about a report that it wraps.

@@ -82,22 +82,36 @@ enum Cause {
         "failed to negotiate tls",
       ]
     ),
-    (.network, ["malformed or unexpected name server reply", "all hosts have been failing", "name server timeout", "host name lookup failure"]),
+    (
+      .network,
+      ["malformed or unexpected name server reply", "all hosts have been failing", "name server timeout", "host name lookup failure"]
+    ),
     (.policy, ["groups.google.com/support", "'send mail as'", "not a member of this mailing list"]),
     (
       .invalidRecipient,
       [
-        "n'existe pas", "no existe", "existiert nicht", "nicht gefunden", "unbekannter empf", "destinataire inconnu", "inconnu à cette adresse",
-        "non esiste", "não existe", "bestaat niet", "не существует", "не найден", "check if address is correct", "and other recipients in the same domain", "不存在", "找不到", "没有找到", "見つかりません", "見当たりません",
+        "n'existe pas", "no existe", "existiert nicht", "nicht gefunden", "unbekannter empf", "destinataire inconnu",
+        "inconnu à cette adresse",
+        "non esiste", "não existe", "bestaat niet", "не существует", "не найден", "check if address is correct",
+        "and other recipients in the same domain", "不存在", "找不到", "没有找到", "見つかりません", "見当たりません",
         "存在しません", "リストにありません", "존재하지 않", "nie istnieje", "neexistuje", "nem létezik",
       ]
     ),
-    (.mailboxFull, ["容量を超え", "がいっぱい", "boîte pleine", "buzón lleno", "postfach voll", "postfach ist voll", "casella piena", "переполнен", "邮箱已满", "空间不足"]),
+    (
+      .mailboxFull,
+      [
+        "容量を超え", "がいっぱい", "boîte pleine", "buzón lleno", "postfach voll", "postfach ist voll", "casella piena", "переполнен", "邮箱已满",
+        "空间不足",
+      ]
+    ),
   ]
 
   /// Looked at when the rules for replies know nothing.
   private static let leftovers: [Wording] = [
-    (.invalidRecipient, ["check if address is correct", "mailbox unavailable", "unknown address", "bad address", "incorrect address", "wrong address"]),
+    (
+      .invalidRecipient,
+      ["check if address is correct", "mailbox unavailable", "unknown address", "bad address", "incorrect address", "wrong address"]
+    ),
     (
       .network,
       [

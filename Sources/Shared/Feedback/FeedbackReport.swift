@@ -25,36 +25,39 @@ package enum FeedbackReport {
     if let found = ComplaintReader.read(mail) { return found }
     if DMARCReport.isAggregate(mail) { return Feedback(kind: .dmarcReport) }
     let notice = Notice(mail)
-    var returned = Attribution.returned(notice.returned)
+    let returned = Attribution.returned(notice.returned)
     let bounce = BounceReader(mail, notice)
+    let tone = Tone(mail, notice)
+    if tone.isChallenge, !tone.isReporter {
+      // Some challenges come dressed as a delivery report.
+      var feedback = Feedback(kind: .autoReply)
+      feedback.trait = .challenge
+      return feedback
+    }
     if let found = bounce.fromStatusParts() {
       var feedback = found.feedback
       if let envelope = found.envelopeID { feedback.hints = [.envelopeID(envelope)] }
       feedback.returned = returned
       return feedback
     }
-    if mail.outline.contains(where: { $0.type == "message/disposition-notification" })
+    // Dovecot and others refuse by a notification what was already accepted (RFC 5429 §2.1.1).
+    let isRefusal = tone.isReporter && notice.words.containsAny(["automatically rejected", "was rejected"])
+    let isNotification =
+      mail.outline.contains { $0.type == "message/disposition-notification" }
       || mail.parameters["report-type"] == "disposition-notification"
-    {
+    if isNotification, !isRefusal {
       var feedback = Feedback(kind: .autoReply)
       feedback.trait = .readReceipt
       return feedback
     }
-    let tone = Tone(mail, notice)
-    if tone.isAutoReply {
+    if tone.isAutoReply, !isRefusal {
       var feedback = Feedback(kind: .autoReply)
       feedback.trait = tone.isChallenge ? .challenge : .vacation
       return feedback
     }
     if tone.isUnsubscribe { return Feedback(kind: .unsubscribeMail) }
     if var feedback = bounce.fromText(tone) {
-      if returned.to == nil, let failed = feedback.recipients.first?.address { returned.to = failed }
       feedback.returned = returned
-      return feedback
-    }
-    if tone.isChallenge {
-      var feedback = Feedback(kind: .autoReply)
-      feedback.trait = .challenge
       return feedback
     }
     return Feedback(kind: .ordinary)

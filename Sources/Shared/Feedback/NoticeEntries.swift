@@ -128,7 +128,8 @@ struct NoticeEntries {
   /// Digits, dots and hyphens only: an SMTP code, perhaps with an enhanced one.
   private static func isCodes(_ before: ArraySlice<UInt8>) -> Bool {
     let text = before.drop { $0 == 0x20 || $0 == 0x3C && before.first == 0x3C }
-    return (3...16).contains(text.count) && text.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E || $0 == 0x2D || $0 == 0x20 || $0 == 0x3C }
+    return (3...16).contains(text.count)
+      && text.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E || $0 == 0x2D || $0 == 0x20 || $0 == 0x3C }
   }
 
   private static func isList(_ bytes: [UInt8], _ matches: [AddressText.Match]) -> Bool {
@@ -163,7 +164,9 @@ struct NoticeEntries {
     var index = line + 1
     while index < lines.count, index < line + 16, output.utf8.count < 1_000 {
       if stops.contains(index) { break }
-      let text = clean(lines[index])
+      var text = clean(lines[index])
+      // The head of a further list is no reason.
+      if text.hasSuffix(":"), ASCIIText(text).contains("following") { text = "" }
       if text.isEmpty {
         blanks += 1
         if output.utf8.count > 24, blanks > 0,

@@ -57,7 +57,8 @@ enum StatusText {
       if byte == 0x34 || byte == 0x35, !isNamePart(previous), previous != 0x2D {
         let four = Array(view[index...].prefix(5))
         if four.count >= 3, (0x30...0x35).contains(four[1]), (0x30...0x39).contains(four[2]),
-          four.count == 3 || four[3] == 0x20 || four[3] == 0x2D || four[3] == 0x09 || four[3] == 0x3A || four[3] == 0x2C || four[3] == 0x0A || four[3] == 0x0D
+          four.count == 3 || four[3] == 0x20 || four[3] == 0x2D || four[3] == 0x09 || four[3] == 0x3A || four[3] == 0x2C || four[3] == 0x0A
+            || four[3] == 0x0D
             || (four[3] == 0x23 && four.count > 4)
         {
           return index

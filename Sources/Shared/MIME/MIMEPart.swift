@@ -25,7 +25,12 @@ package struct MIMEPart: Sendable {
   package func content(limit: Int) -> [UInt8] { TransferDecoding.decode(body, encoding, limit: limit) }
 
   /// The decoded text, from at most `limit` octets.
-  package func text(limit: Int) -> String { Charset.decode(content(limit: limit)[...], parameters["charset"] ?? "") }
+  package func text(limit: Int) -> String {
+    var octets = content(limit: limit)
+    // Bare CR line ends would be lost among those of other parts.
+    if !octets.contains(0x0A) { for index in octets.indices where octets[index] == 0x0D { octets[index] = 0x0A } }
+    return Charset.decode(octets[...], parameters["charset"] ?? "")
+  }
 
   /// This node and all below it, depth first, without going into embedded messages.
   package var outline: [MIMEPart] { isEmbeddedMessage ? [self] : [self] + parts.flatMap(\.outline) }
