@@ -33,7 +33,7 @@ enum AddressText {
         while end > index + 1, line[end - 1] == 0x2E || line[end - 1] == 0x2D { end -= 1 }
       }
       while start < index, line[start] == 0x2E || line[start] == 0x27 { start += 1 }
-      start = behindType(line, start, index)
+      start = behindType(line, behindPunctuation(line, start, index), index)
       if start < index, end > index + 1 {
         let isBracketed = start > 0 && line[start - 1] == 0x3C
         let text = String(decoding: line[start..<end], as: UTF8.self)
@@ -62,6 +62,21 @@ enum AddressText {
     // What was refused for being malformed is still what was refused.
     let word = text.filter { $0 != "<" && $0 != ">" && $0 != "\t" }.split(separator: " ").first { $0.contains("@") }
     return word.flatMap { $0.hasSuffix("@") || $0.hasPrefix("@") || $0.utf8.count > 320 ? nil : String($0) }
+  }
+
+  /// Wide and typographic punctuation is no part of a local part, though other letters may be (RFC 6531).
+  private static func behindPunctuation(_ line: [UInt8], _ start: Int, _ at: Int) -> Int {
+    var result = start
+    var index = start
+    while index + 2 < at {
+      let (lead, middle) = (line[index], line[index + 1])
+      let isPunctuation =
+        lead == 0xE3 && middle == 0x80 || lead == 0xE2 && (middle == 0x80 || middle == 0x81)
+        || lead == 0xEF && middle == 0xBC && !(0x90...0x99).contains(line[index + 2])
+      if isPunctuation { result = index + 3 }
+      index += isPunctuation ? 3 : 1
+    }
+    return min(result, at)
   }
 
   /// X.400 names carry the address as a typed value: `dda:SMTP=a@b`.

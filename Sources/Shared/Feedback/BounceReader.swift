@@ -147,12 +147,14 @@ struct BounceReader {
     let speaksOfFailure = notice.words.containsAny(FeedbackWords.failures)
     guard speaksOfFailure || !listed.isEmpty || tone.isReporter && tone.hasBounceSubject else { return nil }
     let found = NoticeEntries(notice, foreign: foreign)
-    // An ordinary mail with such a subject is not a report.
-    guard
-      tone.isReporter || hasReport || !listed.isEmpty
-        || found.certainty.rawValue >= NoticeEntries.Certainty.label.rawValue && speaksOfFailure
-        || found.certainty == .sentence && speaksOfFailure && (notice.returned?.isEmpty == false)
-    else { return nil }
+    // An ordinary mail with such a subject is not a report: people write about parcels too. It must quote a code or the message.
+    let hasEvidence =
+      notice.lines.contains { StatusText.replyStart($0) != nil || StatusText.enhanced($0) != nil } || notice.returned?.isEmpty == false
+      || found.certainty == .head && found.isIntroduced
+    let isReport = tone.isReporter || hasReport || !listed.isEmpty
+    guard isReport || speaksOfFailure && hasEvidence && found.certainty.rawValue >= NoticeEntries.Certainty.sentence.rawValue else {
+      return nil
+    }
     var entries = found.entries
     if !listed.isEmpty {
       let isAgreed = found.entries.contains { entry in listed.contains { $0.lowercased() == entry.address.lowercased() } }

@@ -93,6 +93,7 @@ enum Cause {
         "n'existe pas", "no existe", "existiert nicht", "nicht gefunden", "unbekannter empf", "destinataire inconnu",
         "inconnu à cette adresse",
         "non esiste", "não existe", "bestaat niet", "не существует", "не найден", "check if address is correct",
+        "address is possibly incorrect",
         "and other recipients in the same domain", "不存在", "找不到", "没有找到", "見つかりません", "見当たりません",
         "存在しません", "リストにありません", "존재하지 않", "nie istnieje", "neexistuje", "nem létezik",
       ]

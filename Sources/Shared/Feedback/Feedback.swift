@@ -40,6 +40,18 @@ package struct Feedback: Sendable, Equatable {
     package var hardness: Hardness
     /// What the server said, one line, at most 1,000 octets.
     package var diagnostic: String
+
+    package init(
+      address: String, original: String?, action: Action, status: String?, replyClass: ReplyClass, hardness: Hardness, diagnostic: String
+    ) {
+      self.address = address
+      self.original = original
+      self.action = action
+      self.status = status
+      self.replyClass = replyClass
+      self.hardness = hardness
+      self.diagnostic = diagnostic
+    }
   }
 
   package struct Complaint: Sendable, Equatable {

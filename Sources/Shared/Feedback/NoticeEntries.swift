@@ -14,6 +14,8 @@ struct NoticeEntries {
 
   private(set) var entries: [Entry] = []
   private(set) var certainty = Certainty.none
+  /// The line before the first address speaks of a failure: `Your message could not be delivered to`.
+  private(set) var isIntroduced = false
 
   private struct Candidate {
     var address: String
@@ -36,6 +38,9 @@ struct NoticeEntries {
     for pool in [usable, second] {
       guard let best = pool.map(\.certainty.rawValue).max(), let level = Certainty(rawValue: best), level != .none else { continue }
       certainty = level
+      let lead = pool.first { $0.certainty == level }.flatMap { first in notice.lines[..<first.line].last { !$0.allSatisfy(\.isWhitespace) }
+      }
+      isIntroduced = lead.map { ASCIIText($0).containsAny(FeedbackWords.failures) } ?? false
       fill(pool.filter { $0.certainty == level }, notice.lines)
       return
     }
@@ -100,7 +105,7 @@ struct NoticeEntries {
         return [Candidate(address: first.address, line: index, rest: text, certainty: isWeak ? .weakLabel : .label)]
       }
     }
-    let nearby = lines[max(0, index - 1)...min(lines.count - 1, index + 1)].joined(separator: " ")
+    let nearby = lines[max(0, index - 2)...min(lines.count - 1, index + 2)].joined(separator: " ")
     guard ASCIIText(line).containsAny(FeedbackWords.failures) || ASCIIText(nearby).containsAny(FeedbackWords.failures) else { return [] }
     return matches.compactMap { match in
       let lead = ASCIIText(String(decoding: bytes[..<match.range.lowerBound].suffix(40), as: UTF8.self))

@@ -33,7 +33,8 @@ struct Tone {
     let isAnswer = (headers.has("in-reply-to") || headers.has("references") || subject.hasPrefix("re:")) && !named && !hasBounceSubject
     isChallenge =
       !headers.has("x-failed-recipients")
-      && (subject.containsAny(FeedbackWords.challenges) || sender.containsAny(["spamarrest", "boxbe", "bluebottle", "spamblocker", "tmda"])
+      && (!hasBounceSubject && subject.containsAny(FeedbackWords.challenges)
+        || sender.containsAny(["spamarrest", "boxbe", "bluebottle", "spamblocker", "tmda"])
         || notice.words.containsAny([
           "please confirm your message", "confirm that you are a human", "one-time verification", "not on my guest list",
           "sender verification", "my approved senders", "allowed senders list",
