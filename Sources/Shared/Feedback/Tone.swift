@@ -12,10 +12,11 @@ struct Tone {
   init(_ mail: MIMEPart, _ notice: Notice) {
     let headers = mail.headers
     let from = headers.first("from") ?? ""
-    let sender = ASCIIText(from + " " + (headers.first("sender") ?? "") + " " + (headers.mailboxSender ?? ""))
+    let sender = ASCIIText(from + " " + (headers.first("sender") ?? ""))
     let subject = ASCIIText(headers.first("subject") ?? "")
     let returnPath = headers.first("return-path")
-    let hasNullPath = returnPath == "<>" || headers.mailboxSender == "<>"
+    let envelope = ASCIIText(headers.mailboxSender ?? "")
+    let hasNullPath = returnPath == "<>" || envelope.bytes == Array("<>".utf8) || envelope.contains("mailer-daemon")
     let named = sender.containsAny(FeedbackWords.reporters)
     hasBounceSubject = subject.containsAny(FeedbackWords.bounceSubjects)
     isReporter = named || hasNullPath && hasBounceSubject || headers.has("x-failed-recipients") || headers.has("x-mlserver")
