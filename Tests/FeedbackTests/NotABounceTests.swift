@@ -55,6 +55,23 @@ import Testing
       mail: mail("From: cat@example.net\nSubject: Re: delivery failed", "Hi, my mail could not be delivered, can you look?"),
       kind: .ordinary),
     Case(name: "spam", mail: mail("From: winner@spam.example\nSubject: You won", "Write to lucky@spam.example now"), kind: .ordinary),
+    Case(
+      name: "parcel",
+      mail: mail("From: shop@example.net\nSubject: Delivery report", "Your parcel could not be delivered to: cat@example.net"),
+      kind: .ordinary),
+    Case(
+      name: "cron",
+      mail: mail("From: root@example.net (Cron Daemon)\nSubject: Cron <root@a> backup", "backup failed\ncat@example.net: not found"),
+      kind: .ordinary),
+    Case(
+      name: "a postmaster's letter",
+      mail: mail("From: postmaster@example.net\nSubject: Your listing", "Your request was rejected. Please write to\nremoval@example.net"),
+      kind: .ordinary),
+    Case(
+      name: "answer that came through a mailbox file",
+      mail: mail(
+        "From MAILER-DAEMON Mon Sep 20 19:29:27 2021\nFrom: cat@example.net\nSubject: words\nAuto-Submitted: auto-replied", "later"),
+      kind: .autoReply, trait: .vacation),
     Case(name: "empty", mail: "", kind: .ordinary),
   ]
 

@@ -84,6 +84,16 @@ import Testing
       addresses: ["cat@example.net"],
       replyClass: .routingLoop, status: "5.4.6"),
     Family(
+      name: "wide punctuation",
+      mail: Mail.notice(
+        "抱歉，您的邮件被退回来了。\n退信原因：收件人邮件地址（cat@example.net）不存在，邮件无法送达。", from: "PostMaster@mail.example", subject: "来自mail.example的退信"),
+      addresses: ["cat@example.net"], replyClass: .invalidRecipient),
+    Family(
+      name: "no system's name, but introduced",
+      mail: Mail.notice(
+        "Your message could not be delivered to\ncat@example.net", from: "gate@mail.example", subject: "non remis (delivery failed)"),
+      addresses: ["cat@example.net"], replyClass: .unknown),
+    Family(
       name: "html only",
       mail: """
         From: postmaster@example.net

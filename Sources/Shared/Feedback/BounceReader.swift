@@ -151,7 +151,10 @@ struct BounceReader {
     let hasEvidence =
       notice.lines.contains { StatusText.replyStart($0) != nil || StatusText.enhanced($0) != nil } || notice.returned?.isEmpty == false
       || found.certainty == .head && found.isIntroduced
-    let isReport = tone.isReporter || hasReport || !listed.isEmpty
+    // Postmasters write letters too: without such a subject theirs needs evidence as well.
+    let isReport =
+      tone.isReporter && (tone.isDaemon || tone.hasBounceSubject || hasEvidence || found.certainty == .label) || hasReport
+      || !listed.isEmpty
     guard isReport || speaksOfFailure && hasEvidence && found.certainty.rawValue >= NoticeEntries.Certainty.sentence.rawValue else {
       return nil
     }

@@ -7,10 +7,15 @@ enum FeedbackWords {
     "mail delivery",
     "mail system",
     "mail subsystem", "delivery subsystem", "delivery system", "mail administrator", "system administrator", "mdaemon", "mailadmin",
-    "email administrator", "delivery service", "mail server", "mailsystem", "mail-system", "delivery notification", "delivery-notification",
-    "internet mail delivery", "autoresponder@amazonses", "complaints@", "bounces@", "bounce@", "no-reply@sns", "messagingserver",
+    "email administrator", "delivery service", "mailsystem", "mail-system", "delivery notification", "delivery-notification",
+    "internet mail delivery", "autoresponder@amazonses", "messagingserver",
     "mail gateway", "administrateur du système", "systemadministrator", "mailsweeper", "mailmarshal", "microsoft exchange",
-    "delivery agent", "mail robot", "root@", "daemon@", "mta@",
+    "delivery agent",
+  ]
+
+  /// Of ``reporters``, those who write nothing else.
+  static let daemons = [
+    "mailer-daemon", "mailer_daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mail daemon", "mail delivery", "delivery subsystem",
   ]
 
   static let bounceSubjects = [

@@ -40,7 +40,7 @@ struct NoticeEntries {
       certainty = level
       let lead = pool.first { $0.certainty == level }.flatMap { first in notice.lines[..<first.line].last { !$0.allSatisfy(\.isWhitespace) }
       }
-      isIntroduced = lead.map { ASCIIText($0).containsAny(FeedbackWords.failures) } ?? false
+      isIntroduced = lead.map { ASCIIText($0) }.map { $0.containsAny(FeedbackWords.failures) && !$0.contains("please") } ?? false
       fill(pool.filter { $0.certainty == level }, notice.lines)
       return
     }

@@ -4,6 +4,8 @@ internal import MIME
 struct Tone {
   /// The writer is a mail system.
   let isReporter: Bool
+  /// It names itself as one that writes nothing but reports.
+  let isDaemon: Bool
   let hasBounceSubject: Bool
   let isAutoReply: Bool
   let isChallenge: Bool
@@ -18,6 +20,7 @@ struct Tone {
     let envelope = ASCIIText(headers.mailboxSender ?? "")
     let hasNullPath = returnPath == "<>" || envelope.bytes == Array("<>".utf8) || envelope.contains("mailer-daemon")
     let named = sender.containsAny(FeedbackWords.reporters)
+    isDaemon = sender.containsAny(FeedbackWords.daemons)
     hasBounceSubject = subject.containsAny(FeedbackWords.bounceSubjects)
     isReporter = named || hasNullPath && hasBounceSubject || headers.has("x-failed-recipients") || headers.has("x-mlserver")
     let autoSubmitted = ASCIIText(headers.first("auto-submitted") ?? "")
