@@ -74,6 +74,8 @@ let package = Package(
     shared("DeliveryPolicy", ["MailModel"]),
     shared("Simulation", ["MailModel", "DeliveryPolicy"]),
     shared("MailFormat", ["MailModel", "COpenSSL", "CZstd", "CShims"]),
+    shared("MIME"),
+    shared("Feedback", ["DeliveryPolicy", "MIME"]),
     shared("SMTPProtocol", ["MailModel"]),
     shared("TLS", nio + ["COpenSSL", "CShims"]),
     shared("SMTPClient", nio + ["MailModel", "SMTPProtocol", "TLS"]),
@@ -95,7 +97,7 @@ let package = Package(
     .executableTarget(
       name: "supervisor",
       dependencies: nio + lifecycle + [
-        "MailModel", "DeliveryPolicy", "Simulation", "MailFormat", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
+        "MailModel", "DeliveryPolicy", "Simulation", "MailFormat", "MIME", "Feedback", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
         "ControlProtocol", "MTAConfig", "Observability", "CShims", logging, deque,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
@@ -123,6 +125,7 @@ let package = Package(
     tests("DeliveryPolicy", ["DeliveryPolicy", "MailModel"]),
     tests("Simulation", ["Simulation", "DeliveryPolicy", "MailModel"]),
     tests("MailFormat", ["TestSupport", "MailFormat", "MailModel"]),
+    tests("Feedback", ["Feedback", "MIME", "DeliveryPolicy"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),

@@ -14,7 +14,7 @@ final class CommandAsker {
   @discardableResult
   func ask(_ command: String, _ words: String..., code: Int32 = 0, sourceLocation: SourceLocation = #_sourceLocation) throws -> JSONValue {
     let parts = command.split(separator: " ").map(String.init)
-    let common = ["classify", "simulate"].contains(command) ? ["--json"] : ["--json", "--config", config]
+    let common = ["classify", "simulate", "feedback parse"].contains(command) ? ["--json"] : ["--json", "--config", config]
     let result = try run(MTAFixture.binaries + "/supervisor", parts + words + common)
     #expect(result.code == code, "\(command): \(result.errors)", sourceLocation: sourceLocation)
     #expect(code != 0 || result.errors.isEmpty, "\(command): \(result.errors)", sourceLocation: sourceLocation)

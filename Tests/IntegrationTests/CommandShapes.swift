@@ -125,5 +125,17 @@ enum CommandShapes {
       "reply": .text, "category": .text, "class": .oneOf(["permanent", "temporary"]), "scope": .text, "reaction": .text, "rule": .text,
       "pauseSeconds?": .integer, "statedWaitSeconds?": .integer,
     ]),
+    "feedback parse": .object([
+      "file": .text, "is_bounce": .bool, "kind": .text, "trait?": .text, "feedback_type": .nullable(.text),
+      "original_message_id": .nullable(.text), "original_recipient?": .nullable(.text), "original_recipients?": .list(.text),
+      "original_sender?": .nullable(.text), "reported_domains?": .list(.text), "source_ip?": .nullable(.text),
+      "arrival_date?": .nullable(.text), "user_agent?": .nullable(.text), "hints": .list(.object(["kind": .text, "value": .text])),
+      "recipients": .list(
+        .object([
+          "recipient": .text, "original_recipient": .nullable(.text),
+          "action": .oneOf(["failed", "delayed", "delivered", "relayed", "expanded"]),
+          "status": .nullable(.text), "category": .text, "hardness": .oneOf(["hard", "soft"]), "diagnostic": .text,
+        ])),
+    ]),
   ]
 }

@@ -254,6 +254,10 @@ import Testing
     #expect(try asker.ask("simulate", "--messages", "2000", "--days", "3", "--ips", "1") == plan, "the same seed")
     let verdict = try asker.ask("classify", "421 4.7.28 unusual rate of mail", "--provider", "gmail")
     #expect(verdict["class"] == .text("temporary") && verdict["category"] == .text("rate_limited"))
+    let came = mta.scratch.file("came-back.eml")
+    try Data("From: MAILER-DAEMON@a.example\nSubject: failure notice\n\n<u@b.example>:\n550 5.1.1 user unknown\n".utf8)
+      .write(to: URL(fileURLWithPath: came))
+    #expect(try asker.ask("feedback parse", came)["is_bounce"] == .bool(true))
   }
 
   /// A live table on a terminal, which shows the lanes that are busy.

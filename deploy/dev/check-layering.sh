@@ -10,6 +10,8 @@ allowed() {
     DeliveryPolicy) echo "MailModel" ;;
     Simulation) echo "DeliveryPolicy MailModel" ;;
     MailFormat) echo "MailModel COpenSSL CZstd" ;;
+    MIME) echo "Glibc" ;;
+    Feedback) echo "DeliveryPolicy Foundation Glibc MIME" ;;
     SMTPProtocol) echo "MailModel" ;;
     TLS) echo "NIOCore COpenSSL CShims" ;;
     SMTPClient) echo "Glibc MailModel NIOCore NIOPosix SMTPProtocol TLS" ;;

@@ -1,0 +1,13 @@
+import Feedback
+
+/// The octets as a whole mail, and as the status part and text of a delivery report.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
+  let octets = Array(UnsafeBufferPointer(start: data, count: size))
+  _ = FeedbackReport.read(octets)
+  let status = "From: mailer-daemon@a.example\nContent-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
+  _ = FeedbackReport.read(Array(status.utf8) + octets)
+  let text = "From: mailer-daemon@a.example\nSubject: failure notice\n\nThis could not be delivered:\n"
+  _ = FeedbackReport.read(Array(text.utf8) + octets)
+  return 0
+}
