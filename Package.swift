@@ -97,7 +97,8 @@ let package = Package(
     .executableTarget(
       name: "supervisor",
       dependencies: nio + lifecycle + [
-        "MailModel", "DeliveryPolicy", "Simulation", "MailFormat", "MIME", "Feedback", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis", "Journal",
+        "MailModel", "DeliveryPolicy", "Simulation", "MailFormat", "MIME", "Feedback", "SMTPProtocol", "SMTPServer", "TLS", "DNS", "Redis",
+        "Journal",
         "ControlProtocol", "MTAConfig", "Observability", "CShims", logging, deque,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
