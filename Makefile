@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PYTHON := .build-venv/bin/python
 RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
 
-.PHONY: run build test unit lint format bench setup setup-test clean
+.PHONY: run build test unit lint format bench fuzz setup setup-test clean
 
 # SwiftPM compiles some targets again on every call from make: a start with nothing new does not ask it.
 STAMP := .build/run-stamp
@@ -35,6 +35,10 @@ format:
 bench: setup-test
 	$(RELEASE) && swift build -c release $(SWIFT_FLAGS) --product mailbench
 	OWLAT_BIN=$(CURDIR)/.build/release $(PYTHON) Benchmarks/bench.py
+
+# Of each reader of returned mail SECONDS long.
+fuzz: setup
+	deploy/dev/fuzz.sh $(or $(SECONDS),10)
 
 setup:
 	@deploy/dev/setup.sh

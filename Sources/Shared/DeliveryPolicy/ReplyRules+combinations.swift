@@ -1,6 +1,7 @@
 extension ReplyRules {
   /// A thing and what is the matter with it, anywhere in the text: for wording that no phrase above foresees. Late in the table,
-  /// because what they ask for is little, and only where a code says that it is a refusal: prose holds such words by chance.
+  /// because what they ask for is little, and only where a code says that it is a refusal: prose holds such words by chance. None of
+  /// them condemns an address: a guess ends the message, never the recipient.
   static let combinations: [ReplyRule] = [
     ReplyRule(
       "any-full", .mailboxFull, codes: ["4", "5"], any: mailboxWords + ["storage", "disk", "quota", "box", "spool"],
@@ -12,13 +13,13 @@ extension ReplyRules {
         "inactive", "dormant", "unused", "archived", "archivee", "expired", "obsolete", "not active", "not activated", "no longer valid",
         "retired",
       ],
-      none: strangers + ["session", "connection"]),
+      none: strangers + ["session", "connection"], reaction: .drop),
     ReplyRule(
       "any-closed", .suspended, codes: ["4", "5"], any: mailboxWords,
       also: [
         "suspended", "frozen", "locked", "closed", "terminated", "deactivated", "disabled", "bloque", "barred", "on hold", "out of service",
         "banned", "restricted",
-      ], none: strangers),
+      ], none: strangers, reaction: .drop),
     ReplyRule(
       "any-unknown", .invalidRecipient, codes: ["4", "5"],
       any: mailboxWords + ["person", "addressee", "customer", "subscriber", "alias", "employee", "name", "rcpt"],

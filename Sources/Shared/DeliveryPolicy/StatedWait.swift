@@ -33,7 +33,7 @@ enum StatedWait {
   private static let invitations: Set<String> = [
     "again", "retry", "retries", "retrying", "wait", "waiting", "later", "back", "resend", "reconnect", "resume", "greylisted",
     "greylisting",
-    "graylisted", "graylisting", "greylist", "greylisted", "deferred", "defer", "delayed", "throttled", "throttling", "slow", "blocked",
+    "graylisted", "graylisting", "greylist", "deferred", "defer", "delayed", "throttled", "throttling", "slow", "blocked",
     "erneut",
     "warten", "spater", "spaeter", "reessayer", "reessayez", "essayer", "attendre", "patienter", "espere", "intente", "intentelo",
     "reintente",

@@ -36,7 +36,7 @@ enum Attribution {
       for value in mail.headers.all(name) { addresses += AddressText.matches(value).map(\.address) }
     }
     if let sender = feedback.complaint?.originalSender { addresses.append(sender) }
-    // A return-path says who it is for only if it carries something: a plus or a long word.
+    // A return-path says who it is for only if it carries something behind a plus.
     for address in addresses where address.contains("+") { add(.returnPath(address)) }
     for hint in feedback.hints { add(hint) }
     if let id = feedback.returned.cfblFeedbackID { add(.cfblFeedbackID(id)) }

@@ -11,7 +11,7 @@ enum Cause {
       let found = one(text, status)
       if found != .unknown { return found }
     }
-    return status.map { verdict("\($0) ", $0) } ?? .unknown
+    return status.map { verdict("", $0) } ?? .unknown
   }
 
   static func hardness(_ replyClass: ReplyClass) -> Feedback.Hardness {
@@ -35,7 +35,7 @@ enum Cause {
   }
 
   private static func verdict(_ text: String, _ status: String?) -> ReplyClass {
-    ReplyClassification.verdict(text: status.map { "\($0) \(text)" } ?? text, providerName: nil).replyClass
+    ReplyClassification.verdict(diagnostic: text, status: status).replyClass
   }
 
   private static func local(_ words: ASCIIText, _ causes: [Wording]) -> ReplyClass? {

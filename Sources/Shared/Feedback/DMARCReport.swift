@@ -12,8 +12,7 @@ enum DMARCReport {
     for part in mail.outline where archives.contains(part.type) {
       let name = (part.fileName ?? "").lowercased()
       let hasSuffix = [".xml", ".xml.gz", ".zip", ".gz"].contains(where: name.hasSuffix)
-      if hasSuffix, name.filter({ $0 == "!" }).count >= 2 || hasSubject { return true }
-      if hasSubject { return true }
+      if hasSubject || hasSuffix && name.filter({ $0 == "!" }).count >= 2 { return true }
     }
     return false
   }

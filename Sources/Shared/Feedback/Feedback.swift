@@ -9,7 +9,7 @@ package struct Feedback: Sendable, Equatable {
     case delay
     /// Delivered, relayed or expanded (RFC 3464 §2.3.3).
     case successDSN = "success_dsn"
-    /// A recipient's report (ARF and its dialects), authentication failure reports included: see ``Feedback/feedbackType``.
+    /// A recipient's report (ARF and its dialects), authentication failure reports included: see ``Feedback/complaint``.
     case complaint
     /// Vacation and other automatic answers, challenges, read receipts: see ``Feedback/trait``.
     case autoReply = "auto_reply"

@@ -1,7 +1,7 @@
 internal import DeliveryPolicy
 internal import MIME
 
-/// Octets of a mail → what it tells about mail of ours. One function for the inbound server, the command and the fuzzers.
+/// Octets of a mail → what it tells about mail of ours. One function for whoever gets such mail: the command, the fuzzers, and the server to come.
 ///
 /// Promises: never fails and never traps, whatever the octets; the same answer for CRLF, LF and CR; work and memory are bounded by
 /// ``MIMELimits`` and the limits of the readers (depth × size, never size squared). The answer is the writer's claim and proves

@@ -2,6 +2,7 @@ import ArgumentParser
 import DeliveryPolicy
 import Feedback
 import Foundation
+import MailModel
 
 struct FeedbackCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -11,7 +12,7 @@ struct FeedbackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Show what the MTA understands of a mail that came back.",
       discussion: """
-        Reads each file (`-` is standard input) as the inbound server would and changes nothing. With --json it prints one line a file, \
+        Reads each file (`-` is standard input) and changes nothing. With --json it prints one line a file, \
         in order. A file that cannot be read is named on standard error, the others are still shown, and the exit code is 1.
 
         Example: supervisor feedback parse bounce.eml
@@ -46,36 +47,38 @@ struct FeedbackCommand: ParsableCommand {
 
 extension FeedbackCommand.Parse {
   static func line(_ file: String, _ feedback: Feedback) -> String {
-    var object: [String: Any] = [
-      "file": file, "is_bounce": feedback.isBounce, "kind": feedback.kind.rawValue,
-      "feedback_type": feedback.complaint?.type ?? NSNull(), "original_message_id": feedback.returned.messageID ?? NSNull(),
-      "recipients": feedback.recipients.map(row), "hints": feedback.hints.map(hint),
-    ]
-    if let trait = feedback.trait { object["trait"] = trait.rawValue }
+    var object = JSONObject([
+      ("file", .text(file)), ("is_bounce", .bool(feedback.isBounce)), ("kind", .text(feedback.kind.rawValue)),
+      ("feedback_type", optional(feedback.complaint?.type)), ("original_message_id", optional(feedback.returned.messageID)),
+      ("recipients", JSONObject.list(feedback.recipients.map(row))), ("hints", JSONObject.list(feedback.hints.map(hint))),
+    ])
+    object.add("trait", feedback.trait?.rawValue)
     if let complaint = feedback.complaint {
-      object["original_recipient"] = complaint.originalRecipients.first ?? NSNull()
-      object["original_recipients"] = complaint.originalRecipients
-      object["original_sender"] = complaint.originalSender ?? NSNull()
-      object["reported_domains"] = complaint.reportedDomains
-      object["source_ip"] = complaint.sourceIP ?? NSNull()
-      object["arrival_date"] = complaint.arrivalDate ?? NSNull()
-      object["user_agent"] = complaint.userAgent ?? NSNull()
+      object.fields += [
+        ("original_recipient", optional(complaint.originalRecipients.first)),
+        ("original_recipients", JSONObject.list(complaint.originalRecipients)),
+        ("original_sender", optional(complaint.originalSender)), ("reported_domains", JSONObject.list(complaint.reportedDomains)),
+        ("source_ip", optional(complaint.sourceIP)), ("arrival_date", optional(complaint.arrivalDate)),
+        ("user_agent", optional(complaint.userAgent)),
+      ]
     }
-    let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
-    return String(decoding: data ?? Data("{}".utf8), as: UTF8.self)
+    return object.string
   }
 
-  private static func row(_ recipient: Feedback.Recipient) -> [String: Any] {
-    [
-      "recipient": recipient.address, "original_recipient": recipient.original ?? NSNull(), "action": recipient.action.rawValue,
-      "status": recipient.status ?? NSNull(), "category": recipient.replyClass.rawValue, "hardness": recipient.hardness.rawValue,
-      "diagnostic": recipient.diagnostic,
-    ]
+  private static func optional(_ text: String?) -> JSONObject.Value { text.map { .text($0) } ?? .raw("null") }
+
+  private static func row(_ recipient: Feedback.Recipient) -> JSONObject {
+    JSONObject([
+      ("recipient", .text(recipient.address)), ("original_recipient", optional(recipient.original)),
+      ("action", .text(recipient.action.rawValue)), ("status", optional(recipient.status)),
+      ("category", .text(recipient.replyClass.rawValue)), ("hardness", .text(recipient.hardness.rawValue)),
+      ("diagnostic", .text(recipient.diagnostic)),
+    ])
   }
 
-  private static func hint(_ hint: Feedback.Hint) -> [String: Any] {
+  private static func hint(_ hint: Feedback.Hint) -> JSONObject {
     let (kind, value) = described(hint)
-    return ["kind": kind, "value": value]
+    return JSONObject([("kind", .text(kind)), ("value", .text(value))])
   }
 
   private static func described(_ hint: Feedback.Hint) -> (String, String) {

@@ -1,5 +1,6 @@
 import DeliveryPolicy
 import Foundation
+import MailModel
 
 /// `classify --score`: labelled replies → how right the rules are, by source, and how right without what each source taught them.
 enum ReplyScoreReport {
@@ -66,14 +67,14 @@ enum ReplyScoreReport {
   }
 
   private static func document(_ score: ReplyScore) -> String {
-    let rows: [[String: Any]] = score.rows.map {
-      ["source": $0.source, "replies": $0.lines, "right": $0.right, "rightWithoutSource": $0.rightWithoutIt]
+    func figures(_ lines: Int, _ right: Int, _ without: Int) -> [(String, JSONObject.Value)] {
+      [("replies", .number(Int64(lines))), ("right", .number(Int64(right))), ("rightWithoutSource", .number(Int64(without)))]
     }
-    let object: [String: Any] = [
-      "replies": score.lines, "right": score.right, "rightWithoutSource": score.rightWithoutSource, "sources": rows, "wrong": score.wrong,
-      "onlyByTheirSource": score.learnt,
-    ]
-    let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes])
-    return String(decoding: data ?? Data(), as: UTF8.self)
+    let rows = score.rows.map { JSONObject([("source", .text($0.source))] + figures($0.lines, $0.right, $0.rightWithoutIt)) }
+    return JSONObject(
+      figures(score.lines, score.right, score.rightWithoutSource) + [
+        ("sources", JSONObject.list(rows)), ("wrong", JSONObject.list(score.wrong)), ("onlyByTheirSource", JSONObject.list(score.learnt)),
+      ]
+    ).string
   }
 }

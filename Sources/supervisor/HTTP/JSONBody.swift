@@ -66,6 +66,8 @@ extension JSONObject {
   /// `[…]` of objects.
   static func list(_ objects: [JSONObject]) -> Value { .raw("[" + objects.map(\.string).joined(separator: ",") + "]") }
 
+  static func list(_ texts: [String]) -> Value { .raw("[" + texts.map(JSONText.quoted).joined(separator: ",") + "]") }
+
   /// Leaves the member out when there is no value.
   mutating func add(_ name: String, _ text: String?) { if let text { fields.append((name, .text(text))) } }
   mutating func add(_ name: String, _ number: Int64?) { if let number { fields.append((name, .number(number))) } }
