@@ -196,10 +196,11 @@ enum Installation {
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
       verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
       pauses: pauses, log: log, heads: heads)
+    let inspectors = Inspectors(config.inspectors, bounceDomain: config.bounce.domain, group: group, log: log)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
-      screen: ContentScreen(urls: urls), clock: SystemClock.now)
+      screen: ContentScreen(urls: urls), inspectors: inspectors, clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -210,7 +211,7 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
-      deliveries: deliveries, store: store, startedAt: startedAt)
+      deliveries: deliveries, screening: ScreeningMetrics(inspectors: inspectors), store: store, startedAt: startedAt)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,

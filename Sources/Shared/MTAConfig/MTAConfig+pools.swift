@@ -187,9 +187,9 @@ extension MTAConfig {
     breaker.probes = reader.integer("breaker.probes", 1...1000, breaker.probes)
   }
 
-  /// Keys whose features come later: validated, kept nowhere. Three are refused unless empty.
+  /// Keys whose features come later: validated, kept nowhere. Two are refused unless empty.
   static func readLater(_ reader: inout ConfigReader) {
-    for key in ["fallbacks", "inspectors"] {
+    for key in ["fallbacks"] {
       if let nodes = reader.list(key), !nodes.isEmpty { reader.problem(key, "is not supported in this version: leave it empty") }
     }
     let domain = reader.text("tracking.domain", "")
