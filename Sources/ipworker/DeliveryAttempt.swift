@@ -33,6 +33,7 @@ struct DeliveryAttempt {
         result = await transmit(try await sign(plain, on: worker), on: worker)
       }
     } catch {
+      if error is JournalError { await worker.journalFailed(error) }
       result = failure(error, on: worker)
     }
     result.duration = max(0, worker.now() - began)
@@ -56,7 +57,7 @@ struct DeliveryAttempt {
     await worker.enterRendering(record)
     defer { worker.leaveRendering(record) }
     var message = message
-    message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: worker.now()), at: 0)
+    message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: SystemClock.wall()), at: 0)
     return message
   }
 

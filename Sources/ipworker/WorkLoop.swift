@@ -16,6 +16,8 @@ actor WorkLoop {
   /// Entries that could not begin for so long go back (DESIGN section 3).
   static let patience: Milliseconds = 30_000
   static let idleLimit: TimeAmount = .seconds(30)
+  /// While nothing comes, entries that a dead connection was given are looked for so often.
+  static let swallowedInterval: Int64 = 10_000
   /// Octets of content from which on a message is large.
   static let largeContent = 4 << 20
 
@@ -45,6 +47,8 @@ actor WorkLoop {
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
   private var settled = RecentEntries(capacity: 16_384)
   private var isReaderNew = true
+  private var swallowedAt: Int64 = 0
+  var journalFailedAt: Int64 = -10_000
   /// Begun, and neither at their dot nor answered.
   var begun: [String: WorkEntry] = [:]
   /// Hosts that offered CHUNKING and did not know BDAT.
@@ -130,9 +134,13 @@ actor WorkLoop {
       do {
         if isReaderNew {
           isReaderNew = false
+          swallowedAt = SystemClock.monotonic()
           try await readSwallowed()
         }
-        for entry in try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000) { take(entry) }
+        let entries = try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000)
+        for entry in entries { take(entry) }
+        // A connection that Redis still thought alive may have been given entries after we looked.
+        if entries.isEmpty, SystemClock.monotonic() - swallowedAt > Self.swallowedInterval { isReaderNew = true }
       } catch {
         isReaderNew = true
         try? await Task.sleep(for: .milliseconds(50))
@@ -202,8 +210,10 @@ actor WorkLoop {
   private func serve(_ name: String) async {
     let lane = self.lane(name)
     while !isPaused, !isEnding, !isAlone, quarantine.isEmpty, let entry = lane.next() {
-      let early = entry.earliest - now()
-      if early > 0 { try? await Task.sleep(for: .milliseconds(early)) }
+      // In steps: the clock by which it is early may be set meanwhile.
+      while !isEnding, case let early = entry.earliest - now(), early > 0 {
+        try? await Task.sleep(for: .milliseconds(min(early, 1000)))
+      }
       guard !isEnding else {
         giveBack(entry)
         break

@@ -115,7 +115,7 @@ enum Installation {
       config.redis.url == "embedded"
       ? try EmbeddedRedis(
         stateDir: config.stateDir, durability: config.redis.durability,
-        maxMiB: EmbeddedRedis.memoryLimit(config.limits.queueMaxMiB), log: log) : nil
+        maxMiB: EmbeddedRedis.maxMemory(config.limits.queueMaxMiB), log: log) : nil
     let (endpoint, redisURL) = try redisEndpoint(config, embedded)
     let client = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: true, clock: SystemClock.now)
     let blocking = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: false, clock: SystemClock.now)
@@ -195,7 +195,7 @@ enum Installation {
     let intake = Intake(
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
       verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
-      pauses: pauses, log: log, heads: heads)
+      pauses: pauses, admission: admission, log: log, heads: heads)
     let inspectors = Inspectors(config.inspectors, bounceDomain: config.bounce.domain, group: group, log: log)
     let send = SendHandler(
       intake: intake, admission: admission,

@@ -1,16 +1,33 @@
 internal import Foundation
+internal import Glibc
 internal import NIOCore
 internal import NIOPosix
 
 /// A Unix socket before a real redis-server, which can lose an answer: once armed with a word, it passes on the first
 /// request that contains it, waits until Redis has begun to answer, and cuts that connection instead of handing the answer on.
+/// It also cuts the connections of chosen processes at once.
 package final class LinkCutter: Sendable {
   package let path: String
   private let channel: any Channel
   private let armed: Locked<String?>
+  private let open: Locked<[Pair]>
+
+  private struct Pair: Sendable {
+    let pid: Int32
+    let client: any Channel
+    let server: any Channel
+  }
+
+  /// As `struct ucred`.
+  private struct Credentials: Sendable {
+    var pid: Int32 = 0
+    var uid: UInt32 = 0
+    var gid: UInt32 = 0
+  }
 
   package static func start(path: String, redis: String) async throws -> LinkCutter {
     let armed = Locked<String?>(nil)
+    let open = Locked<[Pair]>([])
     let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { client in
         let isCut = Locked(false)
@@ -24,19 +41,24 @@ package final class LinkCutter: Sendable {
             }
             .connect(unixDomainSocketPath: redis)
         }.flatMap { server in
-          client.eventLoop.makeCompletedFuture {
+          if let options = client as? any SocketOptionProvider {
+            let peer: EventLoopFuture<Credentials> = options.unsafeGetSocketOption(level: .socket, name: .init(rawValue: SO_PEERCRED))
+            peer.whenSuccess { peer in open.change { $0.append(Pair(pid: peer.pid, client: client, server: server)) } }
+          }
+          return client.eventLoop.makeCompletedFuture {
             try client.pipeline.syncOperations.addHandler(Half(to: server, armed: armed, isCut: isCut))
           }.flatMap { client.setOption(.autoRead, value: true) }
         }
       }
       .bind(unixDomainSocketPath: path).get()
-    return LinkCutter(path: path, channel: channel, armed: armed)
+    return LinkCutter(path: path, channel: channel, armed: armed, open: open)
   }
 
-  private init(path: String, channel: any Channel, armed: Locked<String?>) {
+  private init(path: String, channel: any Channel, armed: Locked<String?>, open: Locked<[Pair]>) {
     self.path = path
     self.channel = channel
     self.armed = armed
+    self.open = open
   }
 
   package var url: String { "unix://" + path }
@@ -44,6 +66,22 @@ package final class LinkCutter: Sendable {
 
   /// The next answer to a request with this word is lost, and its connection with it.
   package func loseAnswer(to word: String) { armed.change { $0 = word } }
+
+  /// Cuts every connection of these processes, on both sides, now.
+  /// - Returns: how many there were.
+  @discardableResult
+  package func cut(_ isMeant: (Int32) -> Bool = { _ in true }) -> Int {
+    var meant: [Pair] = []
+    open.change { pairs in
+      meant = pairs.filter { isMeant($0.pid) && $0.client.isActive }
+      pairs.removeAll { isMeant($0.pid) || !$0.client.isActive }
+    }
+    for pair in meant {
+      pair.client.close(promise: nil)
+      pair.server.close(promise: nil)
+    }
+    return meant.count
+  }
 
   package func stop() async { try? await channel.close() }
 

@@ -40,6 +40,9 @@ package final class MTAFixture: @unchecked Sendable {
     package var providers = "other: {defaultRate: 600000, ceiling: 600000, maxConnections: 4}"
     package var extra = ""
     package var smtp = ""
+    /// More members of `limits`, and the disk space below which intake refuses.
+    package var limits = ""
+    package var minFreeMiB = 1
     package var isWarmed = true
     /// EHLO name by address.
     package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
@@ -125,7 +128,7 @@ package final class MTAFixture: @unchecked Sendable {
       api: { listen: "127.0.0.1:\(port)", master_key: \(Self.key) }
       smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
       bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef" }
-      limits: { min_free_mib: 1, org_daily: 100000000, org_hourly: 100000000 }
+      limits: { min_free_mib: \(options.minFreeMiB), org_daily: 100000000, org_hourly: 100000000\(options.limits.isEmpty ? "" : ", " + options.limits) }
       providers: { \(options.providers) }
       \(options.reputation)
       pools:

@@ -34,6 +34,9 @@ extension QueueStore {
     } while cursor != "0"
   }
 
+  /// How many rows the directory has.
+  package func directorySize() async throws -> Int { try await client.send(RedisCommand("HLEN", keys.directory)).int ?? 0 }
+
   /// Next permit time by lane, as dispatch stored it.
   package func readLanes() async throws -> [String: Milliseconds] {
     var lanes: [String: Milliseconds] = [:]

@@ -181,6 +181,8 @@ local function accept(keys, argv)
     end
     if receipt then
       status = known_nonce == nonce and known == num and 'ok' or 'dup'
+      -- Our own repeat: the answer that told the head was lost.
+      if status == 'ok' then touched[group .. ' ' .. org] = true end
       answers[#answers + 1] = { status, known, accepted_at, known_message }
     else
       local c = p .. NAME.content .. hash

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -63,7 +66,76 @@ static int64_t clock_ms(clockid_t clock) {
   clock_gettime(clock, &now);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
-int64_t shim_now_ms(void) { return clock_ms(CLOCK_REALTIME); }
+static const volatile int64_t *wall_offset(void) {
+  static const int64_t none = 0;
+  static const volatile int64_t *offset;
+  static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&once);
+  if (!offset) {
+    offset = &none;
+    const char *path = getenv("OWLAT_CLOCK_FILE");
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+      void *page = mmap(NULL, sizeof none, PROT_READ, MAP_SHARED, fd, 0);
+      if (page != MAP_FAILED) offset = page;
+      close(fd);
+    }
+  }
+  const volatile int64_t *found = offset;
+  pthread_mutex_unlock(&once);
+  return found;
+}
+
+int64_t shim_wall_ms(void) { return clock_ms(CLOCK_REALTIME) + *wall_offset(); }
+
+#define CLOCK_EVEN_MS 2000
+#define CLOCK_WRONG_MS 86400000
+#define CLOCK_DRIFT 20
+
+/* What the clock was ahead of the time since boot (suspends included), and until when that has drifted. */
+static struct {
+  pthread_mutex_t lock;
+  int is_known, is_drifting;
+  int64_t base, until;
+} even_clock = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int64_t even_now(int64_t *base) {
+  int64_t wall = shim_wall_ms(), boot = clock_ms(CLOCK_BOOTTIME);
+  pthread_mutex_lock(&even_clock.lock);
+  int64_t ahead = wall - boot;
+  if (!even_clock.is_known) {
+    const char *given = getenv("OWLAT_CLOCK_BASE");
+    even_clock.base = given ? strtoll(given, NULL, 10) : ahead;
+    even_clock.is_known = 1;
+    even_clock.until = boot;
+  }
+  int64_t off = ahead - even_clock.base, size = off < 0 ? -off : off;
+  if (size > CLOCK_WRONG_MS || size <= 1 || (!even_clock.is_drifting && size <= CLOCK_EVEN_MS)) {
+    even_clock.base = ahead;
+    even_clock.is_drifting = 0;
+    even_clock.until = boot;
+  } else {
+    if (!even_clock.is_drifting) even_clock.until = boot;
+    even_clock.is_drifting = 1;
+    int64_t steps = (boot - even_clock.until) / CLOCK_DRIFT;
+    if (steps > 0) {
+      even_clock.until += steps * CLOCK_DRIFT;
+      if (steps > size) steps = size;
+      even_clock.base += off < 0 ? -steps : steps;
+    }
+  }
+  int64_t now = boot + even_clock.base;
+  if (base) *base = even_clock.base;
+  pthread_mutex_unlock(&even_clock.lock);
+  return now;
+}
+
+int64_t shim_now_ms(void) { return even_now(NULL); }
+int64_t shim_clock_base(void) {
+  int64_t base;
+  even_now(&base);
+  return base;
+}
 int64_t shim_monotonic_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
 int64_t shim_peer_uid(int fd) {

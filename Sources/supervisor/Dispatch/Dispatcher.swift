@@ -19,7 +19,7 @@ actor Dispatcher {
   /// Of the pauses that the index knows.
   private var pausesVersion = -1
   private let allIPs: Set<String>
-  private let log: Logger
+  let log: Logger
   let signal: Signal
   var index: LaneIndex
   /// Lane of each message that is out at a worker.
@@ -31,7 +31,9 @@ actor Dispatcher {
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
   var policyRun: String?
-  private var loadedRun: String?
+  /// The connection on which the directory was read: with one that broke, answers were lost, and the heads in them.
+  private var loadedConnection: Int?
+  var indexCheck = IndexCheck()
   /// The lanes' next permits were read: once, since what this process gave out later is newer.
   private var hasPermits = false
   private var redisGate: Gate?
@@ -89,6 +91,7 @@ actor Dispatcher {
       }
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
       if picks.isEmpty {
+        if await lacksQueues() { loadedConnection = nil }
         let next = min(index.nextTimer ?? now + 250, now + 250)
         await signal.wait(atMost: .milliseconds(max(1, next - now)))
       } else {
@@ -133,17 +136,18 @@ actor Dispatcher {
   /// Open only on a run of Redis whose directory is loaded and to which every journal is told: a settle or a dispatch that
   /// Redis lost must be known before anything goes out (DESIGN section 5).
   private func isRedisReady(_ now: Milliseconds) async -> Bool {
-    guard let run = store.client.session?.runID else {
+    guard let session = store.client.session else {
       shutRedis(now)
       return false
     }
+    let run = session.runID
     guard policyRun == run, allIPs.allSatisfy({ replayed[$0] == run }) else {
       shutRedis(now)
       return false
     }
-    if loadedRun != run || redisGate != nil {
+    if loadedConnection != session.connection || redisGate != nil {
       do { try await load() } catch { return false }
-      loadedRun = run
+      loadedConnection = session.connection
       redisGate = nil
     }
     return true
@@ -159,7 +163,8 @@ actor Dispatcher {
     index.clear()
     try await findLost()
     if !hasPermits {
-      index.setStoredPermits(try await store.readLanes())
+      // None is further away than a minute but after a clock was set back.
+      index.setStoredPermits(try await store.readLanes().mapValues { min($0, SystemClock.now() + 60_000) })
       hasPermits = true
     }
     try await store.readDirectory { heads in self.note(heads) }
@@ -211,7 +216,7 @@ actor Dispatcher {
       log.warning("dispatch failed", metadata: [LogKey.error: "\(error)"])
       for pick in bound { index.giveBack(pick.count, to: pick.lane) }
       // Done or not, nobody knows: the directory is read anew.
-      loadedRun = nil
+      loadedConnection = nil
       shutRedis(now)
     }
   }

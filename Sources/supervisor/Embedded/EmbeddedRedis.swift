@@ -88,6 +88,12 @@ actor EmbeddedRedis {
   static func memoryLimit(_ configured: Int) -> Int {
     configured > 0 ? configured : min(16_384, Int(ProcessInfo.processInfo.physicalMemory >> 20) / 2)
   }
+
+  /// `maxmemory` of our own server, MiB: above what intake fills, so that all that drains the queue still works.
+  static func maxMemory(_ configured: Int) -> Int {
+    let limit = memoryLimit(configured)
+    return limit + max(128, limit / 8)
+  }
 }
 
 /// Something that keeps the supervisor from starting.

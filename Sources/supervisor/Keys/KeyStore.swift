@@ -67,9 +67,17 @@ actor KeyStore {
     return row
   }
 
-  /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
+  /// Unsealed, for a worker; none when the domain has none or it cannot be opened. Waits while Redis is away: a message must
+  /// not end because nobody could be asked.
   func signingKeys(_ domain: String) async -> [SigningKey] {
-    guard let row = try? await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
+    var found: Row?
+    while !Task.isCancelled {
+      do {
+        found = try await row(domain)
+        break
+      } catch { try? await Task.sleep(for: .milliseconds(100)) }
+    }
+    guard let row = found, let pem = try? box.open(row.sealed, for: domain) else { return [] }
     var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
     if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {
       keys.append(SigningKey(domain: domain, selector: second.selector, privateKeyPEM: pem))

@@ -41,7 +41,13 @@ final class ChildProcess: Sendable {
     var pid: pid_t = 0
     let code = shim_spawn(path, &argv, &envp, control ?? -1, -1, &pid)
     guard code == 0 else { throw .spawn(path: path, errno: code) }
-    return try ChildProcess(pid: pid, isChild: true)
+    do { return try ChildProcess(pid: pid, isChild: true) } catch {
+      // Without a descriptor left it could not be watched: then there is none.
+      var status: Int32 = 0
+      kill(pid, SIGKILL)
+      _ = shim_wait(pid, 1, &status)
+      throw error
+    }
   }
 
   /// Takes over the watch of a process that somebody else started.

@@ -220,7 +220,8 @@ actor WorkerLife {
   /// Nothing of the supervisor's environment but what a worker reads: no secret gets into it by accident.
   private func environment() -> [String] {
     var list = ["SWIFT_BACKTRACE=enable=no"]
-    for name in ["OWLAT_FAILPOINT", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
+    list.append("OWLAT_CLOCK_BASE=\(SystemClock.base())")
+    for name in ["OWLAT_FAILPOINT", "OWLAT_CLOCK_FILE", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
       if let value = getenv(name) { list.append("\(name)=\(String(cString: value))") }
     }
     if !settings.redisUsername.isEmpty { list.append("OWLAT_WORKER_REDIS_USERNAME=\(settings.redisUsername)") }

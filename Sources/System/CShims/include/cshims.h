@@ -19,7 +19,13 @@ int shim_lock(int fd);
 int shim_allocate(int fd, off_t length);
 /* memmem(3), a GNU extension: 1 = the needle is in the haystack. */
 int shim_contains(const void *haystack, size_t length, const void *needle, size_t needle_length);
+/* Milliseconds since the epoch. Follows the system's clock while that runs evenly. When the clock is set by more than two
+   seconds and less than a day, it goes on evenly and drifts to the new time by 1 in 20: no wait ends early or stands still.
+   $OWLAT_CLOCK_BASE: where the parent's clock stands (shim_clock_base), so that both go alike. */
 int64_t shim_now_ms(void);
+/* The system's clock as it is. $OWLAT_CLOCK_FILE: eight octets (int64, milliseconds) that tests set it off by. */
+int64_t shim_wall_ms(void);
+int64_t shim_clock_base(void);
 int64_t shim_monotonic_ms(void);
 /* uid of the peer of a Unix socket, -1 when unknown. */
 int64_t shim_peer_uid(int fd);
