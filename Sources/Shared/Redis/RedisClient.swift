@@ -13,6 +13,8 @@ package final class RedisClient: Sendable {
     package let runID: String
     /// Redis's clock less ours, in milliseconds.
     package let clockOffset: Int64
+    /// Number of this client's connection: another one may have lost answers, though Redis still runs.
+    package let connection: Int
   }
 
   private struct State {
@@ -64,11 +66,13 @@ package final class RedisClient: Sendable {
   /// sender that already may; when it throws, the connection is closed and tried again.
   package func run(onSession: @Sendable (Session, Sender) async throws -> Void = { _, _ in }) async {
     var delay: Int64 = 50
+    var connections = 0
     while !Task.isCancelled {
       do {
         let channel = try await connect()
         do {
-          let session = try await open(channel)
+          connections += 1
+          let session = try await open(channel, connections)
           try await onSession(session, Sender(channel: channel))
           state.withLockedValue {
             $0.channel = channel
@@ -119,7 +123,7 @@ package final class RedisClient: Sendable {
     }
   }
 
-  private func open(_ channel: any Channel) async throws -> Session {
+  private func open(_ channel: any Channel, _ number: Int) async throws -> Session {
     func send(_ command: RedisCommand) async throws -> RESPValue {
       try await Self.send(command, on: channel, timeLimit: .seconds(8))
     }
@@ -137,7 +141,8 @@ package final class RedisClient: Sendable {
       let micros = time[1].int64
     else { throw RedisError.unexpected("TIME") }
     if loadsFunctions { try await Self.loadFunctions(send) }
-    return Session(runID: String(line.dropFirst("run_id:".count)), clockOffset: seconds * 1000 + micros / 1000 - clock())
+    return Session(
+      runID: String(line.dropFirst("run_id:".count)), clockOffset: seconds * 1000 + micros / 1000 - clock(), connection: number)
   }
 
   private static func loadFunctions(_ send: (RedisCommand) async throws -> RESPValue) async throws {

@@ -10,6 +10,8 @@ import Redis
 /// the answer. What happens to a message then is the worker's `DeliveryAttempt`.
 actor Dispatcher {
   static let picksPerCall = 64
+  /// What a broken connection still had on its way to Redis has run by then: no command waits longer for its answer.
+  private static let lateness: Milliseconds = 10_000
 
   let store: QueueStore
   private let host: String
@@ -31,7 +33,10 @@ actor Dispatcher {
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
   var policyRun: String?
-  private var loadedRun: String?
+  /// The connection over which the directory was read: what was answered on one that broke may not have been heard.
+  private var loaded: RedisClient.Session?
+  /// When it is read once more: Redis may yet run what it had been sent on the connection before.
+  private var rereadAt: Milliseconds?
   /// The lanes' next permits were read: once, since what this process gave out later is newer.
   private var hasPermits = false
   private var redisGate: Gate?
@@ -133,18 +138,23 @@ actor Dispatcher {
   /// Open only on a run of Redis whose directory is loaded and to which every journal is told: a settle or a dispatch that
   /// Redis lost must be known before anything goes out (DESIGN section 5).
   private func isRedisReady(_ now: Milliseconds) async -> Bool {
-    guard let run = store.client.session?.runID else {
+    guard let session = store.client.session else {
       shutRedis(now)
       return false
     }
+    let run = session.runID
     guard policyRun == run, allIPs.allSatisfy({ replayed[$0] == run }) else {
       shutRedis(now)
       return false
     }
-    if loadedRun != run || redisGate != nil {
+    if loaded != session || redisGate != nil {
       do { try await load() } catch { return false }
-      loadedRun = run
+      loaded = session
+      rereadAt = now + Self.lateness
       redisGate = nil
+    } else if let at = rereadAt, at <= now {
+      do { try await store.readDirectory { heads in self.note(heads) } } catch { return false }
+      rereadAt = nil
     }
     return true
   }
@@ -211,7 +221,7 @@ actor Dispatcher {
       log.warning("dispatch failed", metadata: [LogKey.error: "\(error)"])
       for pick in bound { index.giveBack(pick.count, to: pick.lane) }
       // Done or not, nobody knows: the directory is read anew.
-      loadedRun = nil
+      loaded = nil
       shutRedis(now)
     }
   }
@@ -333,8 +343,10 @@ actor Dispatcher {
     guard !parts.isEmpty else { return }
     Task {
       for part in parts {
+        FailPoint.supervisorBeforeConclude.pass()
         let result = try? await store.conclude(
           host: host, outcome: Self.outcome(reason, SystemClock.now()), part: part, limit: 500)
+        FailPoint.supervisorAfterConclude.pass()
         if let result { self.note(result.heads) }
       }
     }

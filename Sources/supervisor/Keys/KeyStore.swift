@@ -68,8 +68,11 @@ actor KeyStore {
   }
 
   /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
-  func signingKeys(_ domain: String) async -> [SigningKey] {
-    guard let row = try? await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
+  /// - Throws: ``RedisError`` while nobody can say.
+  func signingKeys(_ domain: String) async throws -> [SigningKey] {
+    // Whoever accepted the mail saw a key: that there was none is not believed of memory.
+    if let known = cache[domain], known.row == nil { cache[domain] = nil }
+    guard let row = try await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
     var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
     if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {
       keys.append(SigningKey(domain: domain, selector: second.selector, privateKeyPEM: pem))
