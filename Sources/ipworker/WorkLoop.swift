@@ -295,12 +295,14 @@ actor WorkLoop {
     let lines = attempts.compactMap { key, attempt in
       attempt.outcome.map { (number: key.number, serial: key.serial, outcome: $0) }
     }
+    FailPoint.workerBeforeReplay.pass()
     var start = 0
     while start < lines.count {
       let slice = Array(lines[start..<min(start + 256, lines.count)])
       _ = try await store.replay(host: settings.host, slice, over: sender)
       start += slice.count
     }
+    FailPoint.workerAfterReplay.pass()
     replayedRunID = session.runID
     control?.send(.replayed(runID: session.runID))
   }

@@ -185,7 +185,7 @@ enum Installation {
       settings: WorkerLife.Settings(
         program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: endpoint.username,
         redisPassword: endpoint.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
-        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await keys.signingKeys($0) },
+        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { try await keys.signingKeys($0) },
         replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }),
       pulled: Reputation.pulled(config), gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
     relayed.fleet = fleet

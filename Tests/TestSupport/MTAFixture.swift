@@ -58,6 +58,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var webhooks = true
     /// False for mail that is too large to keep.
     package var keepsMail = true
+    /// Called when the sink has answered that a message is taken.
+    package var taken: @Sendable (SinkMessage) -> Void = { _ in }
 
     package init() {}
   }
@@ -100,10 +102,14 @@ package final class MTAFixture: @unchecked Sendable {
     try await receiver.start()
     port = try freePort()
     let log = log
-    let keepsMail = options.keepsMail
+    let (keepsMail, taken) = (options.keepsMail, options.taken)
     sink = try await SMTPSink.start(
       host: options.sinkHost, port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
-      script: options.script, take: { if keepsMail { log.take($0) } })
+      script: options.script,
+      take: {
+        if keepsMail { log.take($0) }
+        taken($0)
+      })
     sinkPort = sink.port
     try writeConfig()
   }

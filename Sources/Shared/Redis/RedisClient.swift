@@ -67,11 +67,13 @@ package final class RedisClient: Sendable {
   /// sender that already may; when it throws, the connection is closed and tried again.
   package func run(onSession: @Sendable (Session, Sender) async throws -> Void = { _, _ in }) async {
     var delay: Int64 = 50
+    var connections = 0
     while !Task.isCancelled {
       do {
         let channel = try await connect()
         do {
-          let session = try await open(channel)
+          connections += 1
+          let session = try await open(channel, connections)
           try await onSession(session, Sender(channel: channel))
           state.withLockedValue {
             $0.channel = channel
@@ -122,7 +124,7 @@ package final class RedisClient: Sendable {
     }
   }
 
-  private func open(_ channel: any Channel) async throws -> Session {
+  private func open(_ channel: any Channel, _ number: Int) async throws -> Session {
     func send(_ command: RedisCommand) async throws -> RESPValue {
       try await Self.send(command, on: channel, timeLimit: .seconds(8))
     }

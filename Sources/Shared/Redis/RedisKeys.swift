@@ -44,6 +44,8 @@ package struct RedisKeys: Sendable {
   var journal: String { prefix + ":journal" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }
+  /// String: number of the newest heads that a Function answered.
+  var sequence: String { prefix + ":seq" }
   /// Hash: what policies remember, each row's field naming its kind and scope.
   var policy: String { prefix + ":policy" }
   /// String: one shared counter of dispatch.

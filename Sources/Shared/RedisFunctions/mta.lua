@@ -545,6 +545,39 @@ local function hurry(keys, argv)
   return { count, refresh(p, argv[1], touched) }
 end
 
+-- resend: uncertain messages become due at once; what goes out then is a new attempt, with a serial of its own. ARGV now,
+-- nums. Answers how many were uncertain.
+local function resend(keys, argv)
+  local p = keys[1]
+  local count = 0
+  for index = 2, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'u' then
+      redis.call('HSET', message_key(p, num), 's', 'w')
+      redis.call('HDEL', message_key(p, num), 't')
+      redis.call('ZADD', p .. NAME.due, argv[1], num)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- drop: ends uncertain messages. ARGV host, outcome, nums. Answers how many were uncertain.
+local function drop(keys, argv)
+  local p = keys[1]
+  local count = 0
+  for index = 3, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'u' then
+      append_outcome(p, argv[1], num, r.n, argv[2])
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- peek: what messages are and where, for people. ARGV nums. Answers per message its number, state, group, organisation,
 -- score, deferrals, record, due time or ''; those that are gone are left out.
 local function peek(keys, argv)
@@ -585,5 +618,7 @@ redis.register_function { function_name = 'mta1_expire', callback = expire, flag
 redis.register_function { function_name = 'mta1_hold', callback = hold, flags = flags }
 redis.register_function { function_name = 'mta1_unhold', callback = unhold, flags = flags }
 redis.register_function { function_name = 'mta1_hurry', callback = hurry, flags = flags }
+redis.register_function { function_name = 'mta1_resend', callback = resend, flags = flags }
+redis.register_function { function_name = 'mta1_drop', callback = drop, flags = flags }
 redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

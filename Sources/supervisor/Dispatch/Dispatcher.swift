@@ -10,6 +10,8 @@ import Redis
 /// the answer. What happens to a message then is the worker's `DeliveryAttempt`.
 actor Dispatcher {
   static let picksPerCall = 64
+  /// What a broken connection still had on its way to Redis has run by then: no command waits longer for its answer.
+  private static let lateness: Milliseconds = 10_000
 
   let store: QueueStore
   private let host: String
@@ -31,8 +33,10 @@ actor Dispatcher {
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
   var policyRun: String?
-  /// The connection on which the directory was read: with one that broke, answers were lost, and the heads in them.
+  /// The connection over which the directory was read: what was answered on one that broke may not have been heard.
   private var loadedConnection: Int?
+  /// When it is read once more: Redis may yet run what it had been sent on the connection before.
+  private var rereadAt: Milliseconds?
   var indexCheck = IndexCheck()
   /// The lanes' next permits were read: once, since what this process gave out later is newer.
   private var hasPermits = false
@@ -148,7 +152,11 @@ actor Dispatcher {
     if loadedConnection != session.connection || redisGate != nil {
       do { try await load() } catch { return false }
       loadedConnection = session.connection
+      rereadAt = now + Self.lateness
       redisGate = nil
+    } else if let at = rereadAt, at <= now {
+      do { try await store.readDirectory { heads in self.note(heads) } } catch { return false }
+      rereadAt = nil
     }
     return true
   }
@@ -338,8 +346,10 @@ actor Dispatcher {
     guard !parts.isEmpty else { return }
     Task {
       for part in parts {
+        FailPoint.supervisorBeforeConclude.pass()
         let result = try? await store.conclude(
           host: host, outcome: Self.outcome(reason, SystemClock.now()), part: part, limit: 500)
+        FailPoint.supervisorAfterConclude.pass()
         if let result { self.note(result.heads) }
       }
     }

@@ -31,6 +31,7 @@ actor EmbeddedRedis {
   func run() async {
     var delay = 100
     while !Task.isCancelled {
+      let started = SystemClock.monotonic()
       do {
         let child = try adopt() ?? start()
         process = child
@@ -45,6 +46,8 @@ actor EmbeddedRedis {
       } catch {
         log.error("redis-server cannot be started", metadata: [LogKey.error: "\(error)"])
       }
+      // One that worked for a while did not end by what it was started with.
+      if SystemClock.monotonic() - started > 3000 { delay = 100 }
       try? await Task.sleep(for: .milliseconds(delay))
       delay = min(delay * 2, 5000)
     }

@@ -83,9 +83,11 @@ actor DoneWriter {
     guard count > 0 else { return true }
     let rows = Array(queue.prefix(count))
     do {
+      FailPoint.supervisorBeforeOutbox.pass()
       try await outbox.store(rows.flatMap { row in row.record.events.map { ($0, row.record.at) } })
       FailPoint.supervisorAfterOutbox.pass()
       try await history.store(rows.map(\.record))
+      FailPoint.supervisorAfterHistory.pass()
     } catch {
       log.critical("events cannot be written to disk", metadata: [LogKey.error: "\(error)"])
       if !Task.isCancelled { try? await Task.sleep(for: .seconds(1)) }

@@ -67,17 +67,12 @@ actor KeyStore {
     return row
   }
 
-  /// Unsealed, for a worker; none when the domain has none or it cannot be opened. Waits while Redis is away: a message must
-  /// not end because nobody could be asked.
-  func signingKeys(_ domain: String) async -> [SigningKey] {
-    var found: Row?
-    while !Task.isCancelled {
-      do {
-        found = try await row(domain)
-        break
-      } catch { try? await Task.sleep(for: .milliseconds(100)) }
-    }
-    guard let row = found, let pem = try? box.open(row.sealed, for: domain) else { return [] }
+  /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
+  /// - Throws: ``RedisError`` while nobody can say.
+  func signingKeys(_ domain: String) async throws -> [SigningKey] {
+    // Whoever accepted the mail saw a key: that there was none is not believed of memory.
+    if let known = cache[domain], known.row == nil { cache[domain] = nil }
+    guard let row = try await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
     var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
     if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {
       keys.append(SigningKey(domain: domain, selector: second.selector, privateKeyPEM: pem))

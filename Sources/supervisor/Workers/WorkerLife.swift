@@ -50,7 +50,7 @@ actor WorkerLife {
     var store: QueueStore
     var eventLoop: any EventLoop
     var log: Logger
-    var keys: @Sendable (String) async -> [SigningKey]
+    var keys: @Sendable (String) async throws -> [SigningKey]
     /// (address, run of Redis to which its journal is told).
     var replayed: @Sendable (String, String) async -> Void
     /// (address, open?): the dispatcher's gate.
@@ -108,6 +108,8 @@ actor WorkerLife {
       }
       delay = SystemClock.monotonic() - started > 60_000 ? 100 : min(delay * 2, 10_000)
       noteEnd(exit)
+      // What it had waits for nobody's back-off.
+      _ = await recover()
       await sleep(delay)
     }
   }
@@ -264,9 +266,21 @@ actor WorkerLife {
       unavailable = "address not on this host: \(text)"
       await settings.gate(ip.address, false)
     case .heartbeat(let status), .status(let status): self.status = status
-    case .needKey(let domain): control?.send(.keys(domain: domain, await settings.keys(domain)))
+    case .needKey(let domain): await tellKeys(of: domain)
     case .replayed(let run): await settings.replayed(ip.address, run)
     case .stopping: await settings.gate(ip.address, false)
+    }
+  }
+
+  /// While Redis is away nobody knows whether there is a key: the worker's messages wait for the answer.
+  private func tellKeys(of domain: String) async {
+    let asking = process
+    while let asking, asking === process, !Task.isCancelled {
+      if let keys = try? await settings.keys(domain) {
+        control?.send(.keys(domain: domain, keys))
+        return
+      }
+      try? await Task.sleep(for: .milliseconds(200))
     }
   }
 
