@@ -39,6 +39,7 @@ struct DeliveryAttempt {
     result.duration = max(0, worker.now() - began)
     FailPoint.workerAfterReply.pass()
     worker.writeReply(result, entry)
+    if route.isShared { await worker.endShared(entry.lane, worker.lane(entry.lane)) }
     FailPoint.workerBeforeSettle.pass()
     worker.settle(entry, result)
   }
@@ -68,7 +69,8 @@ struct DeliveryAttempt {
       isEightBit: message.isEightBit)
     envelope.envelopeID = record.returnPathLocal
     return await Transmission(
-      route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: message.octets, entryID: entry.entryID
+      route: route, lane: worker.lane(entry.lane), laneName: entry.lane, envelope: envelope, octets: message.octets,
+      entryID: entry.entryID
     ).run(
       on: worker,
       beforeDot: {

@@ -55,6 +55,7 @@ actor WorkLoop {
   var hostsWithoutChunking: Set<String> = []
   /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
   var cuttable: [String: [any Channel]] = [:]
+  var sharedSessions = SharedSessions()
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
   private var isAlone = false

@@ -98,6 +98,7 @@ extension MTAConfig {
         profile.backoffFactor = item.number("backoffFactor", 0.01...0.99, profile.backoffFactor)
         profile.recoveryFactor = item.number("recoveryFactor", 1.0001...100, profile.recoveryFactor)
         profile.maxConnections = item.integer("maxConnections", 1...100, profile.maxConnections)
+        profile.maxConnectionsTotal = item.integer("maxConnectionsTotal", 0...10_000, profile.maxConnectionsTotal)
         profile.maxDeliveriesPerConnection = item.integer("maxDeliveriesPerConnection", 1...10_000, profile.maxDeliveriesPerConnection)
         switch item.text("tlsMode", profile.tlsMode == .require ? "require" : "opportunistic") {
         case "opportunistic": profile.tlsMode = .opportunistic

@@ -12,6 +12,7 @@ package struct RedisKeys: Sendable {
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
     "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
+    "sessions": ":conn:",
   ]
 
   /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.

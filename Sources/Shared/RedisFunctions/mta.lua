@@ -11,7 +11,7 @@ local NAME = {
   message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy',
+  policy = ':policy', sessions = ':conn:',
 }
 
 local INLINE_LIMIT = 32768
@@ -594,6 +594,51 @@ local function peek(keys, argv)
   return rows
 end
 
+-- sessions: hosts' parts of the sessions that a provider allows all IPs together, hash `conn:<lane key>`: host → `<until ms>
+-- <held> <wanted> <wanted since ms>`. A host that says nothing for the lease has none. ARGV host, lease (ms), number of keys, then per key: its
+-- name, limit, held, wanted more. Answers per key granted, and what other hosts want and have not got; those that have wanted longer come first.
+local function sessions(keys, argv)
+  local p = keys[1]
+  local host, lease = argv[1], tonumber(argv[2])
+  local now = now_ms()
+  local answers = {}
+  local at = 4
+  for _ = 1, tonumber(argv[3]) do
+    local key = p .. NAME.sessions .. argv[at]
+    local limit, held, wanted = tonumber(argv[at + 1]), tonumber(argv[at + 2]), tonumber(argv[at + 3])
+    at = at + 4
+    local since = now
+    local others, before, elsewhere = 0, 0, 0
+    local own = redis.call('HGET', key, host)
+    if own then
+      local untl, _, wants, from = string.match(own, '^(%d+) (%d+) (%d+) (%d+)$')
+      if untl and tonumber(untl) > now and tonumber(wants) > 0 then since = tonumber(from) end
+    end
+    local rows = redis.call('HGETALL', key)
+    for index = 1, #rows, 2 do
+      if rows[index] ~= host then
+        local untl, has, wants, from = string.match(rows[index + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+        if untl and tonumber(untl) > now then
+          others = others + tonumber(has)
+          elsewhere = elsewhere + tonumber(wants)
+          if tonumber(from) < since then before = before + tonumber(wants) end
+        else
+          redis.call('HDEL', key, rows[index])
+        end
+      end
+    end
+    local granted = math.max(0, math.min(wanted, limit - others - held - before))
+    if held + wanted == 0 then
+      redis.call('HDEL', key, host)
+    else
+      redis.call('HSET', key, host, string.format('%d %d %d %d', now + lease, held + granted, wanted - granted, since))
+      redis.call('PEXPIRE', key, lease)
+    end
+    answers[#answers + 1] = { granted, elsewhere }
+  end
+  return answers
+end
+
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
 local function names()
   local list = {}
@@ -620,5 +665,6 @@ redis.register_function { function_name = 'mta1_unhold', callback = unhold, flag
 redis.register_function { function_name = 'mta1_hurry', callback = hurry, flags = flags }
 redis.register_function { function_name = 'mta1_resend', callback = resend, flags = flags }
 redis.register_function { function_name = 'mta1_drop', callback = drop, flags = flags }
+redis.register_function { function_name = 'mta1_sessions', callback = sessions, flags = flags }
 redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

@@ -14,7 +14,7 @@ actor Dispatcher {
   private static let lateness: Milliseconds = 10_000
 
   let store: QueueStore
-  private let host: String
+  let host: String
   private let destinations: Destinations
   private let limits: OrganisationLimits
   private let pauses: Pauses
@@ -93,6 +93,7 @@ actor Dispatcher {
       if allowanceDay != UTCDay.number(now) || now - allowancesAt > 30_000 {
         guard await renewAllowances(now) else { continue }
       }
+      guard await shareSessions(now) else { continue }
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
       if picks.isEmpty {
         if await lacksQueues() { loadedConnection = nil }
@@ -112,6 +113,7 @@ actor Dispatcher {
     for organisation in index.dueOrganisations(now: now) { index.openDue(organisation: organisation, now: now) }
     for domain in index.dueDomains(now: now) { index.setDomainGate(domain, nil) }
     for lane in index.dueLanes(now: now) { index.setLaneGate(lane, nil) }
+    for provider in index.dueProviders(now: now) { index.setProviderGate(provider, nil) }
     for (ip, set) in index.dueSets(now: now) { index.setClosedSet(set, of: ip, nil) }
     for key in breakers.due(now: now) { showBreaker(key, now) }
     for (group, at) in retries where at <= now {
@@ -169,6 +171,7 @@ actor Dispatcher {
   private func load() async throws {
     try await pauses.refresh()
     index.clear()
+    index.sessions.tellAgain()
     try await findLost()
     if !hasPermits {
       // None is further away than a minute but after a clock was set back.
@@ -205,7 +208,8 @@ actor Dispatcher {
       counters.append(charged)
       picks.append(
         Pick(
-          part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description, route: known.encoded,
+          part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description,
+          route: pick.sessions.map(known.route.sharing) ?? known.encoded,
           firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt, counters: charged.map(\.counter)))
     }
     guard !picks.isEmpty else { return }
