@@ -17,6 +17,7 @@ struct IPWorker {
       exit(2)
     }
     signal(SIGPIPE, SIG_IGN)
+    let confinement = Confinement.begin(settings)
     shim_malloc_setup()
     Log.bootstrap(program: "ipworker")
     var log = Logger(label: "ipworker")
@@ -24,7 +25,8 @@ struct IPWorker {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     do {
       let loop = try WorkLoop(settings: settings, eventLoop: group.next(), log: log)
-      exit(await loop.run())
+      let said = log
+      exit(await loop.run { Confinement.complete(confinement, settings: settings, log: said) })
     } catch {
       log.error("worker cannot start", metadata: [LogKey.error: "\(error)"])
       exit(1)

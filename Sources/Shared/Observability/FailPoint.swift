@@ -2,7 +2,7 @@ internal import Glibc
 
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
-/// says `pid:N` has that process killed instead, once; one that says anything else stays, and kills whoever passes with the
+/// says `pid:N` has that process killed instead, once; one that says `spin` keeps the thread that passes busy for ever; one that says anything else stays, and kills whoever passes with the
 /// message id that it holds. Off, and a single comparison, unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
@@ -33,6 +33,10 @@ package enum FailPoint: String, Sendable, CaseIterable {
     if victim.hasPrefix("pid:"), let other = Int32(victim.dropFirst(4)) {
       if unlink(armed.file) == 0 { kill(other, SIGKILL) }
       return
+    }
+    if victim == "spin" {
+      guard unlink(armed.file) == 0 else { return }
+      while true {}
     }
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), SIGKILL)

@@ -68,8 +68,9 @@ actor KeyStore {
   }
 
   /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
-  func signingKeys(_ domain: String) async -> [SigningKey] {
-    guard let row = try? await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
+  /// - Throws: ``RedisError`` when nobody can know now.
+  func signingKeys(_ domain: String) async throws -> [SigningKey] {
+    guard let row = try await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
     var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
     if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {
       keys.append(SigningKey(domain: domain, selector: second.selector, privateKeyPEM: pem))
