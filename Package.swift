@@ -132,7 +132,12 @@ let package = Package(
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
-    tests("supervisor", nio + ["supervisor", "MTAConfig", "MailModel", "DeliveryPolicy", "Redis", "DNS", "TestSupport", logging]),
-    tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel"]),
+    tests(
+      "supervisor",
+      nio + [
+        "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Redis", "DNS", "ControlProtocol", "MTAConfig", "Observability",
+        "TestSupport", logging,
+      ]),
+    tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel", "TLS"]),
   ]
 )

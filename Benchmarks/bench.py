@@ -101,7 +101,10 @@ def command(folder, *words):
 
 
 def redis_stats(folder):
-    info = subprocess.run(["redis-cli", "-s", f"{folder}/s/redis/redis.sock", "info", "all"], capture_output=True, text=True).stdout
+    environment = os.environ | {"REDISCLI_AUTH": pathlib.Path(folder, "s/redis/password").read_text()}
+    info = subprocess.run(
+        ["redis-cli", "-s", f"{folder}/s/redis/redis.sock", "info", "all"], capture_output=True, text=True, env=environment
+    ).stdout
     values = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     # What clients sent; what Functions call inside (HGET, XADD …) is counted by Redis too and left out.
     calls = {}

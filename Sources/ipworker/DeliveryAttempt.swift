@@ -54,7 +54,7 @@ struct DeliveryAttempt {
 
   /// DKIM signatures in front.
   private func sign(_ message: RenderedMessage, on worker: isolated WorkLoop) async throws -> RenderedMessage {
-    let keys = try await worker.signingKeys(domain: record.dkimDomain)
+    let keys = try await worker.signingKeys(domain: record.dkimDomain, for: entry)
     await worker.enterRendering(record)
     defer { worker.leaveRendering(record) }
     var message = message
@@ -85,7 +85,7 @@ struct DeliveryAttempt {
     let kind: AttemptResult.Kind =
       switch error {
       case ContentError.missing, ContentError.damaged: .contentMissing
-      case is RedisError, KeyError.supervisorGone, is JournalError: .unbegun
+      case is RedisError, KeyError.supervisorGone, KeyError.refused, is JournalError: .unbegun
       default: .unrenderable
       }
     var result = AttemptResult(kind: kind, sourceIP: worker.sourceIP, at: worker.now())

@@ -17,6 +17,9 @@ struct IPWorker {
       exit(2)
     }
     signal(SIGPIPE, SIG_IGN)
+    // A clock that a test sets is a file.
+    _ = SystemClock.now()
+    let confinement = Confinement.begin(settings)
     shim_malloc_setup()
     Log.bootstrap(program: "ipworker")
     var log = Logger(label: "ipworker")
@@ -24,7 +27,8 @@ struct IPWorker {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     do {
       let loop = try WorkLoop(settings: settings, eventLoop: group.next(), log: log)
-      exit(await loop.run())
+      let said = log
+      exit(await loop.run { Confinement.complete(confinement, settings: settings, log: said) })
     } catch {
       log.error("worker cannot start", metadata: [LogKey.error: "\(error)"])
       exit(1)

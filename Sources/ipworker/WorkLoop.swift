@@ -63,6 +63,8 @@ actor WorkLoop {
   private var counts = WorkerStatus()
   private var drainDeadline: NIODeadline?
   private let finished: EventLoopPromise<Int32>
+  /// Kept when the supervisor has said whom to be at Redis, or when there is nothing to wait for any more.
+  private let admitted: EventLoopPromise<Void>
   var hasFinished = false
   private var replayedRunID: String?
   private var signalSource: SignalWatch?
@@ -72,6 +74,7 @@ actor WorkLoop {
     self.eventLoop = eventLoop
     self.log = log
     finished = eventLoop.makePromise(of: Int32.self)
+    admitted = eventLoop.makePromise(of: Void.self)
     sourceIP = settings.sourceIP
     lock = try Self.takeLock(settings.journal)
     journal = try JournalWriter(directory: settings.journal, now: SystemClock.now())
@@ -99,7 +102,8 @@ actor WorkLoop {
   nonisolated func now() -> Milliseconds { SystemClock.now() }
 
   /// Works until drained or cut off; answers the exit code.
-  func run() async -> Int32 {
+  /// - Parameter confine: called once everything is open, before any work is taken.
+  func run(confine: @Sendable () -> Void) async -> Int32 {
     do {
       control = try await ControlChannel<ControlOrder, ControlNotice>.attach(
         descriptor: 3, on: eventLoop,
@@ -114,6 +118,8 @@ actor WorkLoop {
     signalSource = SignalWatch(SIGTERM) { [weak self] in
       Task { await self?.drain(deadline: .now() + .seconds(30)) }
     }
+    try? await admitted.futureResult.get()
+    confine()
     let connection = Task { await client.run { session, sender in try await self.meet(session, sender) } }
     let reconnection = Task { await reader.run() }
     let reading = Task { await self.readEntries() }
@@ -300,7 +306,12 @@ actor WorkLoop {
     var start = 0
     while start < lines.count {
       let slice = Array(lines[start..<min(start + 256, lines.count)])
-      _ = try await store.replay(host: settings.host, slice, over: sender)
+      do { _ = try await store.replay(host: settings.host, slice, over: sender) } catch let error as RedisError where error.isForbidden {
+        // A message is in another worker's stream under this serial: the supervisor, who may touch both, tells the journal.
+        log.warning("journal is left to the supervisor", metadata: [LogKey.error: "\(error)"])
+        end(code: 4)
+        throw error
+      }
       start += slice.count
     }
     FailPoint.workerAfterReplay.pass()
@@ -310,19 +321,25 @@ actor WorkLoop {
 
   // MARK: life
 
-  /// Binds the address once, so that a missing one is told as such.
+  /// Binds the address once, so that a missing one is told as such. Nothing listens on it.
   private func probeSource() async -> Bool {
-    do {
-      let channel = try await ServerBootstrap(group: eventLoop).bind(
-        to: SocketAddress(ipAddress: sourceIP, port: 0)
-      ).get()
-      try? await channel.close()
-      return true
-    } catch {
-      control?.send(.unavailable(reason: "cannot bind \(sourceIP): \(error)"))
-      try? await Task.sleep(for: .milliseconds(100))
-      return false
+    var text = "not an address"
+    if let address = try? SocketAddress(ipAddress: sourceIP, port: 0) {
+      let descriptor = socket(sourceIP.contains(":") ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      defer { close(descriptor) }
+      guard address.withSockAddr({ bind(descriptor, $0, socklen_t($1)) }) != 0 else { return true }
+      text = String(cString: strerror(errno))
     }
+    control?.send(.unavailable(reason: "cannot bind \(sourceIP): \(text)"))
+    try? await Task.sleep(for: .milliseconds(100))
+    return false
+  }
+
+  /// Whom to be at Redis. Comes once, right after hello.
+  func admit(username: String, password: String) {
+    client.use(username: username, password: password)
+    reader.use(username: username, password: password)
+    admitted.succeed()
   }
 
   func sourceVanished(_ reason: String) {
@@ -361,6 +378,7 @@ actor WorkLoop {
       try? journal.append(JournalLine(kind: .abandon, number: entry.number, serial: entry.serial, at: now()))
     }
     finished.succeed(code)
+    admitted.succeed()
   }
 
   private func finishIfDrained() {
@@ -378,10 +396,9 @@ actor WorkLoop {
     return status
   }
 
-  /// Once a second: a life sign every other time, idle sessions closed, late entries given back, the drain's deadline kept.
+  /// Once a second: a life sign, idle sessions closed, late entries given back, the drain's deadline kept.
   private func beat() {
-    beats += 1
-    if beats % 2 == 0 { control?.send(.heartbeat(status())) }
+    control?.send(.heartbeat(status()))
     let limit = now() - Self.patience
     for (name, lane) in lanes {
       lane.closeIdle(olderThan: Self.idleLimit)
@@ -391,6 +408,4 @@ actor WorkLoop {
     if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: 0) }
     finishIfDrained()
   }
-
-  private var beats = 0
 }

@@ -3,7 +3,7 @@ import NIOCore
 import Redis
 import SMTPClient
 
-/// What the supervisor told this worker on its command line; the Redis password comes by environment, out of `ps`.
+/// What the supervisor told this worker on its command line; whom to be at Redis comes over the control socket.
 struct WorkerSettings: Sendable {
   var sourceIP: String
   var ehloName: String
@@ -22,11 +22,8 @@ struct WorkerSettings: Sendable {
       values[String(arguments[index].dropFirst(2))] = arguments[index + 1]
       index += 2
     }
-    func environment(_ name: String) -> String { getenv(name).map { String(cString: $0) } ?? "" }
     guard let ip = values["ip"], let ehlo = values["ehlo"], let host = values["host"], let url = values["redis"],
-      let endpoint = RedisEndpoint(
-        url: url, username: environment("OWLAT_WORKER_REDIS_USERNAME"), password: environment("OWLAT_WORKER_REDIS_PASSWORD")),
-      let prefix = values["prefix"], let journal = values["journal"]
+      let endpoint = RedisEndpoint(url: url, username: "", password: ""), let prefix = values["prefix"], let journal = values["journal"]
     else { return nil }
     sourceIP = ip
     ehloName = ehlo

@@ -70,16 +70,7 @@ enum Installation {
   /// The secret of the configuration, or one made once and kept.
   private static func secret(_ config: MTAConfig) throws -> String {
     if !config.secret.isEmpty { return config.secret }
-    let path = config.stateDir + "/secret"
-    if let text = try? String(contentsOfFile: path, encoding: .utf8), text.utf8.count >= 32 {
-      return text.trimmingCharacters(in: .newlines)
-    }
-    let fresh = Digest.hex(Digest.randomBytes(32))
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-    guard descriptor >= 0, write(descriptor, fresh, fresh.utf8.count) == fresh.utf8.count, fsync(descriptor) == 0,
-      close(descriptor) == 0
-    else { throw SetupError("\(path) cannot be written") }
-    return fresh
+    return try PrivateFile.textMadeOnce(config.stateDir + "/secret") { Digest.hex(Digest.randomBytes(32)) }
   }
 
   /// What this host is called in the queue, made once: outcomes wait under this name, whatever the host is renamed to.
@@ -98,9 +89,10 @@ enum Installation {
   private static func redisEndpoint(_ config: MTAConfig, _ embedded: EmbeddedRedis?) throws -> (RedisEndpoint, String) {
     let url = embedded.map { "unix://" + $0.socket } ?? config.redis.url
     guard
-      let endpoint = RedisEndpoint(url: url, username: config.redis.username, password: config.redis.password)
+      let endpoint = RedisEndpoint(
+        url: url, username: embedded == nil ? config.redis.username : "", password: embedded?.password ?? config.redis.password)
     else { throw SetupError("redis.url \(url) is not supported yet by this version: use embedded, redis:// or unix://") }
-    // Workers get it on their command line: without credentials, which go by environment.
+    // Workers get it on their command line: without credentials, which go over the control socket.
     switch endpoint.address {
     case .unix(let path): return (endpoint, "unix://" + path)
     case .tcp(let host, let port): return (endpoint, "redis://" + (host.contains(":") ? "[\(host)]" : host) + ":\(port)")
@@ -124,6 +116,8 @@ enum Installation {
     let reading = QueueStore(client: blocking, keys: redisKeys)
     let secret = try secret(config)
     let keys = KeyStore(store: store, box: SecretBox(secret: secret))
+    let grants = KeyGrants(store: store, keys: keys, log: log)
+    let accounts = WorkerAccounts(config: config, store: store, host: host, own: endpoint, log: log)
 
     let outbox = try EventOutbox(path: config.stateDir + "/outbox.db")
     let history = try HistoryStore(path: config.stateDir + "/history.db")
@@ -183,9 +177,9 @@ enum Installation {
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
-        program: try workerProgram(), host: host, redisURL: redisURL, redisUsername: endpoint.username,
-        redisPassword: endpoint.password, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
-        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { try await keys.signingKeys($0) },
+        program: try workerProgram(), host: host, redisURL: redisURL, redisAccess: { try await accounts.admit($0) },
+        redisWithdrawal: { await accounts.withdraw($0) }, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
+        smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await grants.answer(ip: $0, domain: $1, entryID: $2) },
         replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }),
       pulled: Reputation.pulled(config), gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
     relayed.fleet = fleet
@@ -231,7 +225,7 @@ enum Installation {
 
     var services: [any Service] = []
     if let embedded { services.append(LoopService { await embedded.run() }) }
-    services.append(LoopService { await client.run { _, sender in try await Self.greet(sender) } })
+    services.append(LoopService { await client.run { _, sender in try await accounts.meet(sender) } })
     services.append(LoopService { await blocking.run() })
     services.append(LoopService(ending: { try? await httpClient.shutdown() }) { await done.run() })
     for sender in senders { services.append(LoopService { await sender.run() }) }
@@ -263,9 +257,6 @@ enum Installation {
     services.append(StopNotice { admission.stop() })
     return services
   }
-
-  /// Nothing yet to ask a fresh connection; the Functions are loaded by the client.
-  private static func greet(_ sender: RedisClient.Sender) async throws { _ = try await sender.send(RedisCommand("PING")) }
 
   private static func destinationLookup(
     _ config: MTAConfig, _ sandbox: Sandbox?, _ resolver: DNSResolver?

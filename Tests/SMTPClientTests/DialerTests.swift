@@ -42,13 +42,14 @@ import Testing
     nonisolated var unownedExecutor: UnownedSerialExecutor { eventLoop.executor.asUnownedSerialExecutor() }
 
     /// - Returns: the address that was spoken to, or the stage and text of the failure with its address; and the time it took.
-    func open(_ addresses: [String], port: Int, connectTimeout: TimeAmount = .seconds(20)) async throws -> (what: String, took: TimeAmount)
+    func open(_ addresses: [String], port: Int, connectTimeout: TimeAmount = .seconds(20), from source: String = "127.0.0.31") async throws
+      -> (what: String, took: TimeAmount)
     {
       let targets = addresses.map { address in
         var timeouts = SMTPTimeouts()
         timeouts.connect = connectTimeout
         return SMTPTarget(
-          hostName: "mx.b.example", address: address, port: port, sourceIP: "127.0.0.31", ehloName: "me.example", tls: .opportunistic,
+          hostName: "mx.b.example", address: address, port: port, sourceIP: source, ehloName: "me.example", tls: .opportunistic,
           timeouts: timeouts)
       }
       let start = NIODeadline.now()
@@ -114,5 +115,22 @@ import Testing
     let (what, took) = try await Rig().open(["127.0.0.51", "127.0.0.52"], port: port, connectTimeout: .milliseconds(300))
     #expect(what == "127.0.0.52 connect" && took < .seconds(5))
     withExtendedLifetime(silent) {}
+  }
+
+  /// The kernel chooses another address than the one asked for: nothing is said on that connection.
+  @Test(arguments: [("127.0.0.53", "0.0.0.0"), ("::1", "::")])
+  func aConnectionFromAnotherAddressIsNeverUsed(host: String, source: String) async throws {
+    let greeted = Locked(0)
+    let sink = try await SMTPSink.start(
+      host: host, port: 0, group: MultiThreadedEventLoopGroup.singleton, options: SMTPSink.Options(),
+      script: { moment in
+        if case .ehlo = moment { greeted.change { $0 += 1 } }
+        return nil
+      }, take: { _ in })
+    #expect(try await Rig().open([host], port: sink.port, from: source).what == "\(host) connect")
+    let own = host.contains(":") ? host : "127.0.0.31"
+    #expect(try await Rig().open([host], port: sink.port, from: own).what == host)
+    #expect(greeted.value == 1)
+    await sink.stop()
   }
 }

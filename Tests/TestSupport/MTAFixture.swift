@@ -170,6 +170,9 @@ package final class MTAFixture: @unchecked Sendable {
   /// The next pass of the named place kills this process instead of the one that passes.
   package func armFailPoint(killing pid: Int32) throws { _ = try scratch.write("fail", "pid:\(pid)") }
 
+  /// The next pass of the named place never leaves it, and keeps its thread busy.
+  package func armFailPointToSpin() throws { _ = try scratch.write("fail", "spin") }
+
   package var isFailPointArmed: Bool { FileManager.default.fileExists(atPath: scratch.file("fail")) }
 
   package var pid: Int32 { process?.pid ?? -1 }
@@ -236,8 +239,9 @@ package final class MTAFixture: @unchecked Sendable {
   }
 
   package func redis(_ words: String...) throws -> String {
-    try run("/usr/bin/redis-cli", ["-s", scratch.file("s/redis/redis.sock")] + words).output.trimmingCharacters(
-      in: .whitespacesAndNewlines)
+    let password = (try? String(contentsOfFile: scratch.file("s/redis/password"), encoding: .utf8)) ?? ""
+    let client = ["REDISCLI_AUTH=\(password)", "/usr/bin/redis-cli", "-s", scratch.file("s/redis/redis.sock")]
+    return try run("/usr/bin/env", client + words).output.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 
   /// Highest resident memory of the supervisor (`VmHWM`), or with `reset` what it is now, from which the mark starts anew.

@@ -1,5 +1,5 @@
 /// Raise it with every change of a message below; both ends refuse another version.
-package let controlProtocolVersion = 2
+package let controlProtocolVersion = 3
 
 /// What a worker needs to sign for one domain, unsealed. Never written to disk or log.
 package struct SigningKey: Sendable, Codable, Equatable {
@@ -35,8 +35,12 @@ package enum ControlOrder: Sendable, Codable, Equatable {
   case resume
   /// Begin no transaction, give back what is not begun, end when the rest is done or after the deadline.
   case drain(deadlineMilliseconds: Int)
-  /// Answer to ``ControlNotice/needKey(domain:)``; none when the domain has no key, two when it has one of each algorithm.
+  /// Whom to be at Redis. Sent once, right after hello: neither command line nor environment shows it.
+  case redis(username: String, password: String)
+  /// Answer to ``ControlNotice/needKey(domain:entryID:)``; none when the domain has no key, two when it has one of each algorithm.
   case keys(domain: String, [SigningKey])
+  /// The entry for which a key was asked is not in this IP's stream, or is of another domain.
+  case keyRefused(domain: String)
   /// The domain's key changed: ask again.
   case forgetKey(domain: String)
 }
@@ -50,7 +54,8 @@ package enum ControlNotice: Sendable, Codable, Equatable {
   case unavailable(reason: String)
   case heartbeat(WorkerStatus)
   case status(WorkerStatus)
-  case needKey(domain: String)
+  /// A key to sign this entry of the IP's stream with.
+  case needKey(domain: String, entryID: String)
   /// Journal replayed to this run of Redis.
   case replayed(runID: String)
   case stopping

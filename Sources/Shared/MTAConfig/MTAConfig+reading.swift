@@ -96,6 +96,7 @@ extension MTAConfig {
     }
     redis.username = reader.text("redis.username", "")
     redis.password = reader.secret("redis.password")
+    redis.hasWorkerUsers = reader.bool("redis.worker_users", true)
     _ = reader.integer("redis.min_replicas", 0...10, 0)
     _ = reader.text("redis.ca", "")
   }

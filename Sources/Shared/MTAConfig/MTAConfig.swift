@@ -23,6 +23,8 @@ package struct MTAConfig: Sendable {
     package var prefix = "mta"
     package var username = ""
     package var password = ""
+    /// Each worker is a Redis user of its own, made by the supervisor.
+    package var hasWorkerUsers = true
   }
 
   package struct DNSServers: Sendable {

@@ -3,8 +3,9 @@ internal import Glibc
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
 /// says `pid:N` has that process killed instead, once; `hold` has whoever passes wait there, its pid in `FILE.held`, until that
-/// file is gone; one that says anything else stays, and kills whoever passes with the message id that it holds. With the
-/// name `any` the file's first word is the place. Off, and a single comparison, unless the variable is set.
+/// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and kills whoever passes
+/// with the message id that it holds. With the name `any` the file's first word is the place. Off, and a single comparison,
+/// unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
   case workerBeforeDot = "worker-before-dot"
@@ -57,6 +58,10 @@ package enum FailPoint: String, Sendable, CaseIterable {
     if victim.hasPrefix("pid:"), let other = Int32(victim.dropFirst(4)) {
       if unlink(armed.file) == 0 { kill(other, SIGKILL) }
       return
+    }
+    if victim == "spin" {
+      guard unlink(armed.file) == 0 else { return }
+      while true {}
     }
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), SIGKILL)

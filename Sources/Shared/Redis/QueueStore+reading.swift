@@ -103,6 +103,12 @@ extension QueueStore {
     }
   }
 
+  /// One entry of an IP's stream that is not settled.
+  package func unsettledWork(ip: String, entryID: String) async throws -> WorkEntry? {
+    let reply = try await client.send(RedisCommand("XRANGE", keys.ip(ip), entryID, entryID))
+    return Self.entryList(reply).first.flatMap { Self.workEntry($0.id, $0.fields) }
+  }
+
   /// Waits for outcomes to this host and for wake rows of others, after the given ids.
   package func readOutcomes(host: String, after outcome: String, wakeAfter: String, limit: Int, block: Int) async throws
     -> (outcomes: [StoredOutcome], woken: [QueueHead], lastWake: String)

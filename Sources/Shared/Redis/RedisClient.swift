@@ -22,19 +22,27 @@ package final class RedisClient: Sendable {
     var session: Session?
     var lastFault: String?
     var connections = 0
+    var username: String
+    var password: String
   }
 
   private let endpoint: RedisEndpoint
   private let eventLoop: any EventLoop
   private let loadsFunctions: Bool
   private let clock: WallClock
-  private let state = NIOLockedValueBox(State())
+  private let state: NIOLockedValueBox<State>
 
   package init(endpoint: RedisEndpoint, eventLoop: any EventLoop, loadsFunctions: Bool, clock: @escaping WallClock) {
     self.endpoint = endpoint
     self.eventLoop = eventLoop
     self.loadsFunctions = loadsFunctions
     self.clock = clock
+    state = NIOLockedValueBox(State(username: endpoint.username, password: endpoint.password))
+  }
+
+  /// Whom connections made from now on are to be.
+  package func use(username: String, password: String) {
+    state.withLockedValue { ($0.username, $0.password) = (username, password) }
   }
 
   /// Nil while not connected.
@@ -128,11 +136,14 @@ package final class RedisClient: Sendable {
     func send(_ command: RedisCommand) async throws -> RESPValue {
       try await Self.send(command, on: channel, timeLimit: .seconds(8))
     }
-    if !endpoint.password.isEmpty {
+    let (username, password) = state.withLockedValue { ($0.username, $0.password) }
+    if !password.isEmpty {
       var auth = RedisCommand("AUTH")
-      if !endpoint.username.isEmpty { auth.add(endpoint.username) }
-      auth.add(endpoint.password)
-      _ = try await send(auth)
+      if !username.isEmpty { auth.add(username) }
+      auth.add(password)
+      do { _ = try await send(auth) } catch let error as RedisError where error.isPasswordless {
+        // A server that was started before it had a password: whoever knows one gives it one.
+      }
     }
     let info = try await send(RedisCommand("INFO", "server")).string ?? ""
     guard let line = info.split(separator: "\r\n").first(where: { $0.hasPrefix("run_id:") }) else {

@@ -6,6 +6,13 @@ package struct RedisEndpoint: Sendable, Equatable {
   }
 
   package var address: Address
+
+  /// True when the host is given by name.
+  package var needsResolving: Bool {
+    guard case .tcp(let host, _) = address else { return false }
+    return !host.contains(":") && !host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E }
+  }
+
   package var username: String
   package var password: String
 

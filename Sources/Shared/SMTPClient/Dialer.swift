@@ -115,14 +115,30 @@ final class Dialer: Sendable {
       }
     if case .v4 = source { bootstrap = bootstrap.channelOption(noPort, value: 1) }
     return bootstrap.bind(to: source).connect(to: remote).flatMapThrowing { channel in
-      // Asked of the kernel: the address that the peer sees is the one this IP's mail must come from.
+      // The address that the peer sees is the one this IP's mail must come from.
       // A peer that has hung up already leaves no address to ask for; what it did is told by the first read.
-      guard channel.localAddress?.ipAddress == target.sourceIP || !channel.isActive else {
+      guard Self.localAddress(of: channel) == source.ipAddress || !channel.isActive else {
         channel.close(promise: nil)
         throw SMTPFault.sourceUnavailable(target.sourceIP)
       }
       return NIOLoopBound(Line(channel: channel, replies: replies.value, index: index), eventLoop: channel.eventLoop)
     }
+  }
+
+  /// Asked of the kernel now (getsockname), not remembered from when it was bound.
+  private static func localAddress(of channel: any Channel) -> String? {
+    try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { descriptor in
+      var storage = sockaddr_storage()
+      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+      return withUnsafeMutablePointer(to: &storage) { pointer in
+        guard pointer.withMemoryRebound(to: sockaddr.self, capacity: 1, { getsockname(descriptor, $0, &length) }) == 0 else { return nil }
+        switch Int32(pointer.pointee.ss_family) {
+        case AF_INET: return pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { SocketAddress($0.pointee).ipAddress }
+        case AF_INET6: return pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { SocketAddress($0.pointee).ipAddress }
+        default: return nil
+        }
+      }
+    } ?? nil
   }
 
   private static func fault(_ error: any Error, _ target: SMTPTarget) -> SMTPFault {

@@ -17,7 +17,9 @@ extension WorkLoop {
     case .resume: setPaused(false)
     case .drain(let milliseconds): drain(deadline: .now() + .milliseconds(Int64(milliseconds)))
     case .keys(let domain, let list): keys.receive(domain, list)
+    case .keyRefused(let domain): keys.refuse(domain)
     case .forgetKey(let domain): keys.forget(domain)
+    case .redis(let username, let password): admit(username: username, password: password)
     }
   }
 

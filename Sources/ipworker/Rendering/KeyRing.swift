@@ -4,12 +4,15 @@ import MailFormat
 enum KeyError: Error, Equatable, CustomStringConvertible {
   case none(domain: String)
   case unusable(String)
+  /// The supervisor does not find the message that this key is asked for: it is not ours to sign (any more).
+  case refused(domain: String)
   case supervisorGone
 
   var description: String {
     switch self {
     case .none(let domain): "no DKIM key for \(domain)"
     case .unusable(let text): text
+    case .refused(let domain): "the supervisor refused the key of \(domain)"
     case .supervisorGone: "the supervisor is gone"
     }
   }
@@ -42,6 +45,10 @@ struct KeyRing {
       }
     }
     for continuation in waiting.removeValue(forKey: domain) ?? [] { continuation.resume(returning: result) }
+  }
+
+  mutating func refuse(_ domain: String) {
+    for continuation in waiting.removeValue(forKey: domain) ?? [] { continuation.resume(returning: .failure(.refused(domain: domain))) }
   }
 
   mutating func forget(_ domain: String) { keys[domain] = nil }

@@ -26,10 +26,11 @@ extension WorkLoop {
     if record.contentSize > Self.largeContent { largeRenderings.leave() }
   }
 
-  func signingKeys(domain: String) async throws -> [DKIMKey] {
+  /// - Parameter entry: the message that is to be signed; without one the supervisor gives no key.
+  func signingKeys(domain: String, for entry: WorkEntry) async throws -> [DKIMKey] {
     if let key = keys.known(domain) { return key }
     let result = await withCheckedContinuation { continuation in
-      if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }
+      if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain, entryID: entry.entryID)) }
     }
     return try result.get()
   }

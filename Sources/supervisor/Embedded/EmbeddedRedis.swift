@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Logging
 import MTAConfig
+import MailFormat
 import Observability
 import Redis
 
@@ -11,6 +12,8 @@ actor EmbeddedRedis {
   static let programs = ["redis-server", "valkey-server"]
 
   nonisolated let socket: String
+  /// Of its default user. Made once; in `<state_dir>/redis/password`, where an operator finds it.
+  nonisolated let password: String
   private let directory: String
   private let durability: MTAConfig.RedisServer.Durability
   private let maxMiB: Int
@@ -23,8 +26,16 @@ actor EmbeddedRedis {
     self.durability = durability
     self.maxMiB = maxMiB
     self.log = log
+    password = try Self.password(directory)
     guard socket.utf8.count < 108 else { throw SetupError("state_dir is too long for a socket's path") }
+  }
+
+  /// Read, or made; and told to redis-server by a file, because a command line is everybody's to read.
+  private static func password(_ directory: String) throws -> String {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    let password = try PrivateFile.textMadeOnce(directory + "/password") { Digest.hex(Digest.randomBytes(32)) }
+    try PrivateFile.write("requirepass \(password)\n", to: directory + "/auth.conf")
+    return password
   }
 
   /// Keeps it running until cancelled, then ends it and waits.
@@ -67,7 +78,7 @@ actor EmbeddedRedis {
     guard let program = Self.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }
     try? FileManager.default.removeItem(atPath: socket)
     let arguments = [
-      "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", directory, "--pidfile",
+      directory + "/auth.conf", "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", directory, "--pidfile",
       directory + "/redis.pid", "--daemonize", "no", "--logfile", directory + "/redis.log", "--save", "", "--appendonly",
       "yes", "--appendfsync", durability.rawValue, "--maxmemory", "\(maxMiB)mb", "--maxmemory-policy", "noeviction",
       "--hash-max-listpack-value", "1024", "--stream-node-max-bytes", "65536", "--stream-node-max-entries", "64",

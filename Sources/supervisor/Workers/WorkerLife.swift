@@ -19,6 +19,10 @@ actor WorkerLife {
   /// So many ends within a minute pull the IP.
   static let crashLimit = 6
   static let heartbeatLimit: Int64 = 6500
+  /// A worker that is silent for so long, ms, and spends so much of that time on a processor, spins. One that is merely kept from
+  /// its processor must not be told apart by its silence alone: a lower priority would be its end.
+  static let patience: Int64 = 1500
+  static let spinningShare = 0.15
 
   let ip: MTAConfig.SourceIP
   private let settings: Settings
@@ -42,15 +46,18 @@ actor WorkerLife {
     var program: String
     var host: String
     var redisURL: String
-    var redisUsername: String
-    var redisPassword: String
+    /// Whom an address's worker is at Redis.
+    var redisAccess: @Sendable (String) async throws -> RedisAccess
+    /// The worker of an address is not to come back for now.
+    var redisWithdrawal: @Sendable (String) async -> Void
     var prefix: String
     var journalRoot: String
     var smtp: MTAConfig.SMTP
     var store: QueueStore
     var eventLoop: any EventLoop
     var log: Logger
-    var keys: @Sendable (String) async throws -> [SigningKey]
+    /// (address, domain, entry): what a worker that asks for a key is told.
+    var keys: @Sendable (String, String, String) async -> ControlOrder
     /// (address, run of Redis to which its journal is told).
     var replayed: @Sendable (String, String) async -> Void
     /// (address, open?): the dispatcher's gate.
@@ -98,6 +105,7 @@ actor WorkerLife {
       if Task.isCancelled { break }
       if !wanted {
         _ = await recover()
+        await settings.redisWithdrawal(ip.address)
         enter(.pulled, reason ?? "operator")
         continue
       }
@@ -118,6 +126,9 @@ actor WorkerLife {
     guard let exit, exit != .code(0) else { return }
     settings.log.warning(
       "worker ended", metadata: [LogKey.sourceIP: "\(ip.address)", "exit": "\(exit)"])
+    if exit == .signal(SIGSYS) {
+      settings.log.critical("worker tried a forbidden system call", metadata: [LogKey.sourceIP: "\(ip.address)"])
+    }
     let now = SystemClock.monotonic()
     ends = ends.filter { now - $0 < 60_000 } + [now]
     if ends.count >= Self.crashLimit {
@@ -201,6 +212,7 @@ actor WorkerLife {
     defer { close(pair[1]) }
     lastBeat = SystemClock.monotonic()
     let address = ip.address
+    let access = try await settings.redisAccess(address)
     let child = try ChildProcess.spawn(
       settings.program, arguments(), environment: environment(), control: pair[1])
     process = child
@@ -209,6 +221,7 @@ actor WorkerLife {
       descriptor: pair[0], on: settings.eventLoop,
       receive: { [weak self] notice in Task { await self?.hear(notice) } }, closed: {})
     control?.send(.hello(ControlHello(version: controlProtocolVersion, sourceIP: address, pid: getpid())))
+    control?.send(.redis(username: access.username, password: access.password))
   }
 
   private func arguments() -> [String] {
@@ -226,16 +239,33 @@ actor WorkerLife {
     for name in ["OWLAT_FAILPOINT", "OWLAT_CLOCK_FILE", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
       if let value = getenv(name) { list.append("\(name)=\(String(cString: value))") }
     }
-    if !settings.redisUsername.isEmpty { list.append("OWLAT_WORKER_REDIS_USERNAME=\(settings.redisUsername)") }
-    if !settings.redisPassword.isEmpty { list.append("OWLAT_WORKER_REDIS_PASSWORD=\(settings.redisPassword)") }
     return list
   }
 
-  /// A life sign every 2 s; three missed end it: SIGABRT for a trace, then SIGKILL.
+  /// A life sign every second. One missed by a worker that is busy all the same: the lowest priority until the next one, so
+  /// that it takes next to nothing from the others. None for 6.5 s end it: SIGABRT for a trace, then SIGKILL.
   private func watchHeart(of process: ChildProcess) async {
+    var isDeprioritised = false
+    var watchedBeat = lastBeat
+    var spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
     while !Task.isCancelled {
       try? await Task.sleep(for: .milliseconds(500))
-      guard !Task.isCancelled, SystemClock.monotonic() - lastBeat > Self.heartbeatLimit else { continue }
+      guard !Task.isCancelled else { return }
+      let silence = SystemClock.monotonic() - lastBeat
+      if lastBeat != watchedBeat {
+        watchedBeat = lastBeat
+        spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
+        // It was busy, not lost.
+        if isDeprioritised, shim_set_nice(process.pid, Int32(SHIM_WORKER_NICE)) > 0 { isDeprioritised = false }
+      } else if silence > Self.patience, !isDeprioritised,
+        let spent = ProcessorTime.spent(by: process.pid), Double(spent - spentBefore) > Self.spinningShare * Double(silence)
+      {
+        isDeprioritised = true
+        let threads = shim_set_nice(process.pid, 19)
+        settings.log.warning(
+          "worker spins: its priority is lowered", metadata: [LogKey.sourceIP: "\(ip.address)", "threads": "\(threads)"])
+      }
+      guard silence > Self.heartbeatLimit else { continue }
       settings.log.error("worker gives no life sign", metadata: [LogKey.sourceIP: "\(ip.address)"])
       process.send(signal: SIGABRT)
       process.send(signal: SIGCONT)
@@ -266,21 +296,11 @@ actor WorkerLife {
       unavailable = "address not on this host: \(text)"
       await settings.gate(ip.address, false)
     case .heartbeat(let status), .status(let status): self.status = status
-    case .needKey(let domain): await tellKeys(of: domain)
+    case .needKey(let domain, let entryID):
+      let control = control
+      control?.send(await settings.keys(ip.address, domain, entryID))
     case .replayed(let run): await settings.replayed(ip.address, run)
     case .stopping: await settings.gate(ip.address, false)
-    }
-  }
-
-  /// While Redis is away nobody knows whether there is a key: the worker's messages wait for the answer.
-  private func tellKeys(of domain: String) async {
-    let asking = process
-    while let asking, asking === process, !Task.isCancelled {
-      if let keys = try? await settings.keys(domain) {
-        control?.send(.keys(domain: domain, keys))
-        return
-      }
-      try? await Task.sleep(for: .milliseconds(200))
     }
   }
 

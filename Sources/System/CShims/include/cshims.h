@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "confinement.h"
 
 /* What Swift cannot import: variadic functions, macros of OpenSSL, and process work that must not run Swift code. */
 
