@@ -17,6 +17,7 @@ struct IPWorker {
       exit(2)
     }
     signal(SIGPIPE, SIG_IGN)
+    shim_abort_is_parents()
     shim_malloc_setup()
     Log.bootstrap(program: "ipworker")
     var log = Logger(label: "ipworker")
