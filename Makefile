@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PYTHON := .build-venv/bin/python
 RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
 
-.PHONY: run build test unit lint format bench fuzz crash-matrix chaos sanitize setup setup-test clean
+.PHONY: run build test unit lint format bench fuzz crash-matrix chaos sanitize setup setup-test install uninstall clean
 
 # SwiftPM compiles some targets again on every call from make: a start with nothing new does not ask it.
 STAMP := .build/run-stamp
@@ -60,6 +60,15 @@ setup:
 
 setup-test:
 	@deploy/dev/setup.sh --test
+
+# Into PREFIX (/usr) below DESTDIR; BIN= installs programs that are built already. Says what it does.
+PREFIX ?= /usr
+install:
+	@[ -n "$(BIN)" ] || $(MAKE) --no-print-directory build
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BIN="$(or $(BIN),.build/release)" deploy/install.sh install
+
+uninstall:
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" deploy/install.sh uninstall
 
 clean:
 	rm -rf .build .build-venv

@@ -116,7 +116,7 @@ actor WorkLoop {
     control?.send(.hello(ControlHello(version: controlProtocolVersion, sourceIP: sourceIP, pid: getpid())))
     guard await probeSource() else { return 3 }
     signalSource = SignalWatch(SIGTERM) { [weak self] in
-      Task { await self?.drain(deadline: .now() + .seconds(30)) }
+      Task { await self?.terminated() }
     }
     try? await admitted.futureResult.get()
     confine()

@@ -282,9 +282,12 @@ package final class MTAFixture: @unchecked Sendable {
     try await call("GET", path, body: nil, key: key)
   }
 
-  package func call(_ method: String, _ path: String, body: String?, key: String? = MTAFixture.key) async throws -> Answer {
+  package func call(
+    _ method: String, _ path: String, body: String?, key: String? = MTAFixture.key, headers: [String: String] = [:]
+  ) async throws -> Answer {
     var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
     request.method = .RAW(value: method)
+    for (name, value) in headers { request.headers.add(name: name, value: value) }
     if let key { request.headers.add(name: "Authorization", value: "Bearer \(key)") }
     if let body {
       request.headers.add(name: "Content-Type", value: "application/json")
@@ -292,9 +295,9 @@ package final class MTAFixture: @unchecked Sendable {
     }
     let response = try await client.execute(request, timeout: .seconds(40))
     let text = String(buffer: try await response.body.collect(upTo: 1 << 24))
-    var headers: [String: String] = [:]
-    for (name, value) in response.headers { headers[name.lowercased()] = value }
-    return Answer(status: Int(response.status.code), body: text, headers: headers)
+    var fields: [String: String] = [:]
+    for (name, value) in response.headers { fields[name.lowercased()] = value }
+    return Answer(status: Int(response.status.code), body: text, headers: fields)
   }
 
   /// Makes a DKIM key for a domain; answers its DNS record.

@@ -44,6 +44,8 @@ actor Dispatcher {
   /// Groups whose DNS answer is waited for, by time.
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
+  /// Monotonic ms of the last turn, for the watchdog.
+  private(set) var lastTurn = SystemClock.monotonic()
   var breakers = BreakerGates()
   private var lastDueScan: Milliseconds = 0
   /// Lanes in which a message was out before, when it is out again and its earlier outcome has not been heard of.
@@ -82,6 +84,7 @@ actor Dispatcher {
   /// Dispatches until cancelled.
   func run() async {
     while !Task.isCancelled {
+      lastTurn = SystemClock.monotonic()
       let now = SystemClock.now()
       openWhatIsDue(now)
       applyPauses()

@@ -44,12 +44,14 @@ actor EmbeddedRedis {
     while !Task.isCancelled {
       let started = SystemClock.monotonic()
       do {
-        let child = try adopt() ?? start()
+        let adopted = try adopt()
+        let child = if let adopted { adopted } else { try await start() }
         process = child
         _ = await withTaskCancellationHandler {
           await child.exit()
         } onCancel: {
-          child.send(signal: SIGTERM)
+          // SIGTERM may be blocked; this one ends it in the same way.
+          child.send(signal: SIGINT)
         }
         process = nil
         if Task.isCancelled { return }
@@ -74,7 +76,7 @@ actor EmbeddedRedis {
     return try ChildProcess.adopt(pid: pid)
   }
 
-  private func start() throws -> ChildProcess {
+  private func start() async throws -> ChildProcess {
     guard let program = Self.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }
     try? FileManager.default.removeItem(atPath: socket)
     let arguments = [
@@ -84,7 +86,20 @@ actor EmbeddedRedis {
       "--hash-max-listpack-value", "1024", "--stream-node-max-bytes", "65536", "--stream-node-max-entries", "64",
       "--supervised", "no",
     ]
-    return try ChildProcess.spawn(program, arguments, environment: ["PATH=/usr/bin:/bin"], control: nil)
+    let environment = ["PATH=/usr/bin:/bin"]
+    guard SystemdNotifier.isSupervised else {
+      return try ChildProcess.spawn(program, arguments, environment: environment, control: nil)
+    }
+    // Systemd ends all processes of the unit at once; requests under way need Redis a little longer.
+    return try await withCheckedThrowingContinuation { continuation in
+      Thread {
+        do {
+          let child = try ChildProcess.spawnBound(program, arguments, environment: environment)
+          continuation.resume(returning: child)
+          child.waitForEnd()
+        } catch { continuation.resume(throwing: error) }
+      }.start()
+    }
   }
 
   private static func find() -> String? {

@@ -62,6 +62,8 @@ actor WorkerLife {
     var replayed: @Sendable (String, String) async -> Void
     /// (address, open?): the dispatcher's gate.
     var gate: @Sendable (String, Bool) async -> Void
+    /// Set when the supervisor ends.
+    var stopping = StopFlag()
   }
 
   init(ip: MTAConfig.SourceIP, settings: Settings, pulled: OperatorOrders.Pull?) {
@@ -89,6 +91,11 @@ actor WorkerLife {
     var delay: Int64 = 100
     var replayedFor: String?
     while !Task.isCancelled {
+      // Systemd's SIGTERM goes to the workers too: those that end by it are not started again.
+      guard !settings.stopping.isSet else {
+        await sleep(500)
+        continue
+      }
       guard wanted, !hasCrashLooped else {
         // A pulled IP's journal is still told to a Redis that has not heard it.
         if let run = settings.store.client.session?.runID, run != replayedFor, await recover() { replayedFor = run }
