@@ -29,6 +29,8 @@ enum Installation {
     let sockets = ListenSockets.inherited()
     let startedAt = SystemClock.now()
     for notice in notices { log.notice("configuration: \(notice)") }
+    // Whatever is written from here on is nobody else's to read.
+    umask(0o077)
     try prepareDirectories(config)
     let stateLock = try lock(config.stateDir)
     let parts = try await build(config, sockets: sockets, log: log, startedAt: startedAt)
@@ -64,6 +66,17 @@ enum Installation {
         try FileManager.default.createDirectory(
           atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       } catch { throw SetupError("\(path) cannot be made: \(error.localizedDescription)") }
+    }
+    closeToOthers(config.stateDir)
+  }
+
+  /// What an earlier version or a careless copy left readable.
+  private static func closeToOthers(_ directory: String) {
+    chmod(directory, 0o700)
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] {
+      let path = directory + "/" + name
+      let type = (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
+      if type == .typeRegular { chmod(path, 0o600) } else if type == .typeDirectory { chmod(path, 0o700) }
     }
   }
 
@@ -221,7 +234,8 @@ enum Installation {
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
       decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher))
-    let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
+    let audit = AuditLog(path: config.stateDir + "/audit.jsonl", log: log)
+    let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, audit: audit, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
@@ -260,7 +274,8 @@ enum Installation {
       LoopService {
         do {
           try await AdminServer(
-            path: config.runtimeDir + "/control.sock", group: group, log: log, answer: { await commands.answer($0, progress: $1) }
+            path: config.runtimeDir + "/control.sock", group: group, log: log,
+            answer: { await commands.answer($0, progress: $1, from: $2, audit) }
           ).run()
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
@@ -314,8 +329,14 @@ enum Installation {
       log.warning(
         "a passed socket has another address than api.listen", metadata: ["address": "\(address)", "listen": "\(config.api.listen)"])
     }
+    let table = ConnectionTable(limit: config.limits.apiConnections, perPeer: config.limits.apiConnectionsPerIP)
+    let limits = ConnectionClock.Limits(
+      header: .milliseconds(config.api.headerTimeout), body: .milliseconds(config.api.bodyTimeout),
+      idle: .milliseconds(config.api.idleTimeout))
     return HTTPListener(
-      share: share, group: group, log: log, respond: { await server.respond($0, peer: $1.peer).response },
+      share: share, group: group, log: log,
+      settings: .init(additionalChannelHandlers: [ConnectionGuard(table: table, limits: limits)]),
+      respond: { await server.respond($0, peer: $1.peer).response },
       prepared: { await watchdog.prepared() },
       serving: { addresses in
         log.notice("listening", metadata: ["api": "\(addresses.joined(separator: ", "))"])

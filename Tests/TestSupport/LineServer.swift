@@ -1,18 +1,22 @@
 internal import NIOCore
 internal import NIOPosix
 
-/// A TCP server that greets with 220 and answers each line as a closure says: for peers that no sink would play.
+/// A TCP server that greets (with 220 unless told otherwise) and answers each line as a closure says: for peers that no sink would play.
 package final class LineServer: Sendable {
   private final class Handler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    private let greeting: String
     private let answer: @Sendable (String) -> String
     private var buffer = ByteBuffer()
 
-    init(_ answer: @escaping @Sendable (String) -> String) { self.answer = answer }
+    init(_ greeting: String, _ answer: @escaping @Sendable (String) -> String) {
+      self.greeting = greeting
+      self.answer = answer
+    }
 
-    func channelActive(context: ChannelHandlerContext) { write("220 ready\r\n", context) }
+    func channelActive(context: ChannelHandlerContext) { write(greeting, context) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
       var incoming = unwrapInboundIn(data)
@@ -31,12 +35,14 @@ package final class LineServer: Sendable {
   private let channel: any Channel
   package let port: Int
 
-  package static func start(answer: @escaping @Sendable (String) -> String) async throws -> LineServer {
+  package static func start(
+    host: String = "127.0.0.1", greeting: String = "220 ready\r\n", answer: @escaping @Sendable (String) -> String
+  ) async throws -> LineServer {
     let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(answer)) }
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Handler(greeting, answer)) }
       }
-      .bind(host: "127.0.0.1", port: 0).get()
+      .bind(host: host, port: 0).get()
     return LineServer(channel: channel, port: channel.localAddress?.port ?? 0)
   }
 

@@ -122,6 +122,8 @@ extension MTAConfig {
     limits.minFreeMiB = reader.integer("limits.min_free_mib", 0...1_048_576, limits.minFreeMiB)
     limits.apiRatePerKey = reader.integer("limits.api_rate_per_key", 0...1_000_000, 0)
     limits.apiRatePerIP = reader.integer("limits.api_rate_per_ip", 0...1_000_000, 0)
+    limits.apiConnections = reader.integer("limits.api_connections", 1...1_000_000, limits.apiConnections)
+    limits.apiConnectionsPerIP = reader.integer("limits.api_connections_per_ip", 1...1_000_000, limits.apiConnectionsPerIP)
   }
 
   private func upstreamLimit(_ name: String) -> (upstream: String, range: ClosedRange<Int>) { (name, 0...1_000_000_000) }

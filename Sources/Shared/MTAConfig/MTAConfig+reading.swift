@@ -77,6 +77,9 @@ extension MTAConfig {
       reader.problem("api.master_key", "must be printable ASCII without spaces")
     }
     api.maxBodyMiB = reader.integer("api.max_body_mib", 1...1024, api.maxBodyMiB)
+    api.headerTimeout = reader.duration("api.header_timeout", 100...600_000, api.headerTimeout)
+    api.bodyTimeout = reader.duration("api.body_timeout", 100...600_000, api.bodyTimeout)
+    api.idleTimeout = reader.duration("api.idle_timeout", 1000...3_600_000, api.idleTimeout)
     _ = reader.text("api.tls.cert", "")
     _ = reader.text("api.tls.key", "")
   }

@@ -7,6 +7,10 @@ package struct MTAConfig: Sendable {
     package var listen = "127.0.0.1:3100"
     package var masterKey = ""
     package var maxBodyMiB = 40
+    /// From the first octet of a request to the end of its header; silence within a body; between requests.
+    package var headerTimeout: Milliseconds = 10_000
+    package var bodyTimeout: Milliseconds = 20_000
+    package var idleTimeout: Milliseconds = 75_000
   }
 
   package struct RedisServer: Sendable {
@@ -91,6 +95,9 @@ package struct MTAConfig: Sendable {
     /// Requests a second by API key and by client address; 0 = no limit.
     package var apiRatePerKey = 0
     package var apiRatePerIP = 0
+    /// Open connections to the API, in all and from each client address (IPv6: /64).
+    package var apiConnections = 4096
+    package var apiConnectionsPerIP = 512
     package var queueMaxMessages = 5_000_000
     /// 0 = half of memory, at most 16,384.
     package var queueMaxMiB = 0

@@ -19,7 +19,8 @@ struct AdminServer: Sendable {
   let path: String
   let group: any EventLoopGroup
   let log: Logger
-  let answer: @Sendable (AdminRequest, AdminProgress) async -> AdminReply
+  /// The request, where to tell progress, and the peer's user id.
+  let answer: @Sendable (AdminRequest, AdminProgress, Int64) async -> AdminReply
 
   func run() async throws {
     unlink(path)
@@ -45,21 +46,25 @@ private final class AdminSession: ChannelInboundHandler {
 
   private let responder: AdminResponder
   private var buffer = ByteBuffer()
+  /// Nil until the peer is known to be one of those who are heard.
+  private var uid: Int64?
 
-  init(answer: @escaping @Sendable (AdminRequest, AdminProgress) async -> AdminReply) {
+  init(answer: @escaping @Sendable (AdminRequest, AdminProgress, Int64) async -> AdminReply) {
     responder = AdminResponder(answer: answer)
   }
 
   func channelActive(context: ChannelHandlerContext) {
     let uid = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { shim_peer_uid($0) }
     guard let uid, uid == 0 || uid == Int64(geteuid()) else { return context.close(promise: nil) }
+    self.uid = uid
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard let uid else { return }
     var incoming = unwrapInboundIn(data)
     buffer.writeBuffer(&incoming)
     do {
-      while let request = try ControlFrame.decode(AdminRequest.self, from: &buffer) { respond(to: request, context.channel) }
+      while let request = try ControlFrame.decode(AdminRequest.self, from: &buffer) { respond(to: request, uid, context.channel) }
     } catch {
       context.close(promise: nil)
     }
@@ -67,18 +72,19 @@ private final class AdminSession: ChannelInboundHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-  private func respond(to request: AdminRequest, _ channel: any Channel) {
+  private func respond(to request: AdminRequest, _ uid: Int64, _ channel: any Channel) {
     let responder = responder
-    Task { await responder.respond(to: request, channel) }
+    Task { await responder.respond(to: request, uid, channel) }
   }
 }
 
 /// Apart from the session, which is bound to its event loop.
 private struct AdminResponder: Sendable {
-  let answer: @Sendable (AdminRequest, AdminProgress) async -> AdminReply
+  /// The request, where to tell progress, and the peer's user id.
+  let answer: @Sendable (AdminRequest, AdminProgress, Int64) async -> AdminReply
 
-  func respond(to request: AdminRequest, _ channel: any Channel) async {
-    write(await answer(request, AdminProgress { write(AdminReply(progress: $0), channel) }), channel)
+  func respond(to request: AdminRequest, _ uid: Int64, _ channel: any Channel) async {
+    write(await answer(request, AdminProgress { write(AdminReply(progress: $0), channel) }, uid), channel)
   }
 
   private func write(_ reply: AdminReply, _ channel: any Channel) {

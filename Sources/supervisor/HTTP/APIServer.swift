@@ -57,11 +57,13 @@ struct APIServer: Sendable {
   let routes: [APIRoute]
   let credentials: Credentials
   let log: Logger
+  private let audit: AuditLog?
   private let budget = BodyBudget(total: 96 << 20)
   private let keyRate: RequestRate
   private let peerRate: RequestRate
 
-  init(config: MTAConfig, routes: [APIRoute], credentials: Credentials, log: Logger) {
+  init(config: MTAConfig, routes: [APIRoute], credentials: Credentials, audit: AuditLog? = nil, log: Logger) {
+    self.audit = audit
     self.config = config
     self.routes = routes
     self.credentials = credentials
@@ -84,7 +86,11 @@ struct APIServer: Sendable {
       }
       do {
         let principal = try await admit(route.access, request, peer)
-        return await run(route, request, parameters, principal)
+        guard let audit, AuditedCall.isAction(route) else { return await run(route, request, parameters, principal) }
+        let call = AuditedCall(route: route, token: Self.token(request), parameters: parameters, query: Self.query(request.uri.query))
+        let answer = await run(route, request, parameters, principal) { call.sees($0) }
+        await call.note(in: audit, principal, peer, answer)
+        return answer
       } catch { return HTTPAnswer(error) }
     }
     guard !allowed.isEmpty else { return HTTPAnswer(APIError(status: 404, text: "Not Found")) }
@@ -93,7 +99,11 @@ struct APIServer: Sendable {
     return answer
   }
 
-  private func run(_ route: APIRoute, _ request: Request, _ parameters: [String: String], _ principal: Principal) async -> HTTPAnswer {
+  /// - Parameter seen: told the body, when the handler reads it whole.
+  private func run(
+    _ route: APIRoute, _ request: Request, _ parameters: [String: String], _ principal: Principal,
+    seen: @escaping @Sendable (ByteBuffer) -> Void = { _ in }
+  ) async -> HTTPAnswer {
     let limit = config.api.maxBodyMiB << 20
     let body = request.body
     let length = request.headers[.contentLength].flatMap { Int($0) }
@@ -101,7 +111,11 @@ struct APIServer: Sendable {
       parameters: parameters, query: Self.query(request.uri.query), principal: principal,
       body: {
         if let length, length > limit { throw APIError.tooLarge }
-        do { return try await body.collect(upTo: limit) } catch is NIOTooManyBytesError { throw APIError.tooLarge } catch let error
+        do {
+          let whole = try await body.collect(upTo: limit)
+          seen(whole)
+          return whole
+        } catch is NIOTooManyBytesError { throw APIError.tooLarge } catch let error
           as HTTPError where error.status == .contentTooLarge
         { throw APIError.tooLarge }
       },
@@ -142,8 +156,7 @@ struct APIServer: Sendable {
     default: break
     }
     if let peer, let wait = peerRate.refusal(peer) { throw .tooMany(wait) }
-    guard let header = request.headers[.authorization] else { throw .unauthorized }
-    let token = header.hasPrefix("Bearer ") ? String(header.dropFirst("Bearer ".count)) : header
+    guard let token = Self.token(request) else { throw .unauthorized }
     let principal: Principal
     if Digest.isEqual(Digest.sha256(Array(token.utf8)), Digest.sha256(Array(config.api.masterKey.utf8))) {
       principal = .master
@@ -156,6 +169,10 @@ struct APIServer: Sendable {
     }
     if let wait = keyRate.refusal(Credentials.id(token)) { throw .tooMany(wait) }
     return principal
+  }
+
+  private static func token(_ request: Request) -> String? {
+    request.headers[.authorization].map { $0.hasPrefix("Bearer ") ? String($0.dropFirst("Bearer ".count)) : $0 }
   }
 
   private static func match(_ pattern: String, _ segments: [String]) -> [String: String]? {
