@@ -207,11 +207,15 @@ enum Installation {
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
       verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
       pauses: pauses, admission: admission, log: log, heads: heads)
+    let bulk = BulkSenders { await book.isBulkSender($0, at: $1) }
+    let returned = ReturnedMail(
+      store: store, host: host, history: history, book: book, dispatcher: dispatcher, done: done, providers: config.providers,
+      retentionDays: config.historyRetentionDays, log: log, policyIsStale: { await outcomes.policyIsStale() })
     let inspectors = Inspectors(config.inspectors, bounceDomain: config.bounce.domain, group: group, log: log)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
-      screen: ContentScreen(urls: urls), inspectors: inspectors, clock: SystemClock.now)
+      screen: ContentScreen(urls: urls), inspectors: inspectors, bulk: bulk, clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -222,7 +226,8 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
-      deliveries: deliveries, screening: ScreeningMetrics(inspectors: inspectors), store: store, startedAt: startedAt)
+      deliveries: deliveries, further: FurtherMetrics(inspectors: inspectors, bulk: bulk, returned: returned, book: book), store: store,
+      startedAt: startedAt)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
@@ -233,7 +238,8 @@ enum Installation {
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
-      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher))
+      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
+      feedback: FeedbackRoutes(returned: returned, history: history, store: store, book: book))
     let audit = AuditLog(path: config.stateDir + "/audit.jsonl", log: log)
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, audit: audit, log: log)
     let commands = AdminCommands(

@@ -77,6 +77,25 @@ private typealias Case = (String?, String, ReplyClass, ReplyScope, ReplyReaction
       "\(text): \(verdict.replyClass) \(verdict.scope) \(verdict.reaction) by \(verdict.rule)")
   }
 
+  /// An address is condemned where the reply names it as closed or unused, not where such words stand beside it.
+  @Test(arguments: [
+    ("550 5.2.1 the account is disabled", true), ("550 <jo@b.example>: account has been suspended", true),
+    ("550 mailbox jo@b.example locked", true), ("554 delivery error: this mailbox is disabled (554.30)", true),
+    ("550 the user's account was closed", true), ("550 5.2.1 suspended", true), ("550 recipient deactivated", true),
+    ("550 account expired", true), ("550 this address has expired", true), ("550 the mailbox is inactive", true),
+    ("550 5.7.1 account restricted", false), ("550 5.7.1 this group account is restricted to members", false),
+    ("550 message expired, bad address", false), ("550 message for that address expired", false),
+    ("550 the address you mail has expired message", false), ("554 address list of 5 users expired", false),
+    ("550 delivery suspended", false), ("550 service suspended for maintenance", false), ("550 this feature is disabled", false),
+    ("550 user jo has blocked you", false), ("550 account on hold", false), ("550 user authentication is disabled", false),
+    ("550 5.7.1 your account is disabled", false), ("550 sender's address suspended", false), ("550 the port is locked", false),
+    ("554 session expired, user jo", false), ("550 message archived", false), ("450 the account is disabled", false),
+  ])
+  func closedIsSaidOfTheAddress(text: String, suppresses: Bool) {
+    let verdict = ReplyClassification.verdict(text: text, providerName: nil)
+    #expect(verdict.suppresses == suppresses, "\(text): \(verdict.replyClass) \(verdict.reaction) by \(verdict.rule)")
+  }
+
   /// The class of the code, suppression, and what counts where.
   @Test(arguments: [
     ("550 5.1.1 no such user", true, true, true, false), ("450 4.1.1 no such user", false, false, false, false),

@@ -25,6 +25,8 @@ import Testing
     "GET /v1/url-blocklist": ["contentIsScreened"], "POST /v1/url-blocklist": ["contentIsScreened"],
     "DELETE /v1/url-blocklist": ["contentIsScreened"], "POST /v1/ips/:ip/warming": ["aWarmingIPKeepsItsCap"],
     "POST /send/decision": ["decisionsFollowTheBreaker"],
+    "POST /v1/messages/:id/feedback": ["aComplaintStopsTheOrganisation", "lateBouncesCountLikeReplies"],
+    "GET /v1/bulk-senders": ["bulkSendersAreWarned"],
     "POST /send/system": ["theOtherIntakesAndTheirReceipts"],
     "POST /send/postbox": ["theOtherIntakesAndTheirReceipts"],
     "POST /send/batch": ["aTemplateIsFilledForEachRecipient", "manyBodiesInOneRequest"],

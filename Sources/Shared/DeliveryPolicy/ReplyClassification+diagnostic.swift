@@ -13,6 +13,14 @@ extension ReplyClassification {
     return verdict(text, providerName: providerName)
   }
 
+  /// The verdict when a reader of reports has found the class by other means than its diagnostic: what follows from the class.
+  package static func verdict(of replyClass: ReplyClass, isPermanent: Bool) -> ReplyVerdict {
+    let fault = blame(replyClass)
+    return ReplyVerdict(
+      replyClass: replyClass, isPermanent: isPermanent, scope: fault.scope,
+      reaction: possible(fault.reaction, replyClass, isPermanent: isPermanent), rule: "report")
+  }
+
   /// `smtp; 550 …` → `550 …`. A type is one word (RFC 3464 §2.3.6).
   private static func withoutType(_ diagnostic: String) -> String {
     guard let end = diagnostic.firstIndex(of: ";") else { return diagnostic }

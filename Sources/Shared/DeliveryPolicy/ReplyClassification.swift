@@ -31,7 +31,7 @@ package enum ReplyClassification {
   }
 
   /// A 4xx ends nothing; a 5xx that blames this IP may still be delivered by another one.
-  private static func possible(_ reaction: ReplyReaction, _ replyClass: ReplyClass, isPermanent: Bool) -> ReplyReaction {
+  static func possible(_ reaction: ReplyReaction, _ replyClass: ReplyClass, isPermanent: Bool) -> ReplyReaction {
     switch reaction {
     case .suppress, .drop: isPermanent ? reaction : .retry
     case .otherIP: isPermanent ? reaction : .pauseLane
@@ -41,7 +41,7 @@ package enum ReplyClassification {
   }
 
   /// What follows from a class when its rule says nothing else.
-  private static func blame(_ replyClass: ReplyClass) -> (scope: ReplyScope, reaction: ReplyReaction) {
+  static func blame(_ replyClass: ReplyClass) -> (scope: ReplyScope, reaction: ReplyReaction) {
     switch replyClass {
     case .invalidRecipient, .inactiveMailbox, .suspended: (.recipient, .suppress)
     case .mailboxFull: (.recipient, .retryLong)

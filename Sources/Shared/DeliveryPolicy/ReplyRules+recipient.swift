@@ -73,11 +73,12 @@ extension ReplyRules {
       "inactive", .inactiveMailbox,
       any: [
         "inactiv*", "no longer active", "not active", "isnt active", "not activated", "isnt activated", "not been activated",
-        "not been used", "not used for", "not logged in", "hasnt logged in", "dormant", "unused", "mailbox * expired", "account * expired",
-        "user * expired", "archived", "archivee", "abandoned", "not currently active", "deactivated due to", "address * expired",
+        "not been used", "not used for", "not logged in", "hasnt logged in", "dormant", "mailbox expired", "mailbox has expired",
+        "mailbox is expired", "account expired", "account has expired", "account is expired", "user expired", "user has expired",
+        "address expired", "address has expired", "address is expired", "not currently active", "deactivated due to",
         "nicht aktiv", "inactif", "inattiv*", "inativ*",
       ],
-      none: ["domain", "sender", "timed out", "connection", "session"]),
+      none: ["domain", "sender", "timed out", "connection", "session", "timeout", "message * expired"]),
     ReplyRule(
       "closed-for-now", .suspended,
       any: [
@@ -85,20 +86,51 @@ extension ReplyRules {
         "mailbox is temporarily",
       ],
       none: ["sender", "your account", "ip", "resources"], reaction: .retryLong),
+    // Who is switched off must be named beside it …
     ReplyRule(
       "suspended", .suspended,
       any: [
-        "suspend*", "account * disabled", "mailbox * disabled", "user * disabled", "address * disabled", "recipient * disabled",
+        "account * suspended", "mailbox * suspended", "user * suspended", "recipient * suspended", "address * suspended",
+        "suspended account", "suspended mailbox", "suspended user", "suspended recipient", "account * suspension",
+        "account * disabled", "mailbox * disabled", "user * disabled", "address * disabled", "recipient * disabled",
         "disabled recipient", "disabled user", "disabled mailbox", "disabled account", "account * deactivated", "mailbox * deactivated",
-        "user * deactivated", "deactivated", "account * locked", "user * locked", "mailbox * locked", "account * frozen",
-        "mailbox * frozen", "account * closed", "mailbox * closed", "account * terminated", "account * cancel*", "account * blocked",
-        "mailbox * blocked", "user * blocked", "discontinued", "been disabled", "is disabled", "has been locked", "is locked",
-        "banned recipient", "requires an upgrade", "account * on hold", "account * restricted", "account * barred", "accountdisabled*",
-        "user * terminated",
-        "user * suspended", "gesperrt", "deaktiviert", "desactive*", "disabilitat*", "sospes*", "deshabilitad*", "desativad*",
-        "bloquead*",
+        "user * deactivated", "address * deactivated", "recipient * deactivated", "account * locked", "user * locked", "mailbox * locked",
+        "account * frozen", "mailbox * frozen", "account * closed", "mailbox * closed", "account * terminated", "account * cancel*",
+        "account * discontinued", "mailbox * discontinued", "user * discontinued", "address * discontinued",
+        "accountdisabled*", "user * terminated", "konto * gesperrt", "postfach * gesperrt", "compte * desactive*", "compte * suspend*",
       ],
-      none: ["your account", "sender*", "sending", "ip", "from your", "access * disabled", "tls", "relay*"]),
+      none: [
+        "your account", "sender*", "sending", "ip", "from your", "access * disabled", "tls", "relay*", "authentication", "login",
+        "feature", "archive", "journaling*", "delivery * suspended", "restricted to",
+      ]),
+    // … or said by the code too.
+    ReplyRule(
+      "suspended-by-code", .suspended, enhanced: ["x.2.1"], any: ["suspend*", "disabled", "locked", "deactivated", "discontinued", "closed"],
+      none: ["sender*", "sending", "ip", "from your", "tls", "relay*"]),
+    // What else sounds like it ends the message and condemns no address: a service may be off, an account closed to this sender.
+    ReplyRule(
+      "restricted-to-some", .policy,
+      any: [
+        "restricted to members", "restricted to internal", "restricted to certain", "restricted to authorized", "only internal senders",
+      ]),
+    ReplyRule(
+      "suspended-hint", .suspended,
+      any: [
+        "suspend*", "deactivated", "discontinued", "been disabled", "is disabled", "has been locked", "is locked", "banned recipient",
+        "requires an upgrade", "account * on hold", "account * restricted", "account * barred", "account * blocked",
+        "mailbox * blocked", "user * blocked", "gesperrt", "deaktiviert", "desactive*", "disabilitat*", "sospes*", "deshabilitad*",
+        "desativad*", "bloquead*",
+      ],
+      none: [
+        "your account", "sender*", "sending", "ip", "from your", "access * disabled", "tls", "relay*", "archive is disabled",
+        "authentication is disabled",
+      ], reaction: .drop),
+    ReplyRule(
+      "inactive-hint", .inactiveMailbox,
+      any: [
+        "unused", "archived", "archivee", "abandoned", "mailbox * expired", "account * expired", "user * expired", "address * expired",
+      ],
+      none: ["domain", "sender", "timed out", "connection", "session", "timeout", "message", "delivery"], reaction: .drop),
   ]
 
   /// Says in so many words that there is no such address.

@@ -2,7 +2,7 @@
 /// here once, and only stored and signed afterwards.
 package struct DeliveryEvent: Sendable, Equatable {
   package enum Kind: String, Sendable, CaseIterable {
-    case sent, bounced, failed, deferred, uncertain
+    case sent, bounced, failed, deferred, uncertain, complained
     case classified = "smtp.classified"
     case circuitBreaker = "org.circuit_breaker"
     case complaintRate = "campaign.complaint_rate"

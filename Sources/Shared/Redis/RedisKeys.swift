@@ -12,7 +12,7 @@ package struct RedisKeys: Sendable {
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
     "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
-    "sessions": ":conn:",
+    "sessions": ":conn:", "feedback": ":fb:",
   ]
 
   /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
@@ -49,6 +49,8 @@ package struct RedisKeys: Sendable {
   var sequence: String { prefix + ":seq" }
   /// Hash: what policies remember, each row's field naming its kind and scope.
   var policy: String { prefix + ":policy" }
+  /// String that says that a kind of feedback was taken for a message; lives as long as such feedback may come.
+  func feedback(_ number: String, _ kind: String) -> String { prefix + ":fb:\(number):\(kind)" }
   /// String: one shared counter of dispatch.
   func counter(_ name: String) -> String { prefix + ":n:" + name }
   /// String: last message number given out to a host, in blocks.

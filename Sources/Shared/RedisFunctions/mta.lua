@@ -11,7 +11,7 @@ local NAME = {
   message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy', sessions = ':conn:',
+  policy = ':policy', sessions = ':conn:', feedback = ':fb:',
 }
 
 local INLINE_LIMIT = 32768
@@ -410,6 +410,25 @@ local function effects(keys, argv)
   return { ids, refresh(p, host, touched) }
 end
 
+-- feedback: what came back of one message after its server had taken it. ARGV host, num, kind, ms for which it is remembered,
+-- done record, suppression scope, address and row ('' = none), number of policy rows, and per row its field and text ('' = gone).
+-- The memory is the fence: told again it does nothing. Answers the done id, '' when it was told before.
+local function feedback(keys, argv)
+  local p = keys[1]
+  local host, num, kind, life, record, scope, address, row = unpack(argv, 1, 8)
+  if not redis.call('SET', p .. NAME.feedback .. num .. ':' .. kind, '1', 'NX', 'PX', life) then return '' end
+  local id = redis.call('XADD', p .. NAME.done .. host, '*', 'n', num, 'a', '0', 'd', record)
+  if scope ~= '' then redis.call('HSETNX', p .. NAME.suppression .. scope, address, row) end
+  for index = 10, 9 + 2 * tonumber(argv[9]), 2 do
+    if argv[index + 1] == '' then
+      redis.call('HDEL', p .. NAME.policy, argv[index])
+    else
+      redis.call('HSET', p .. NAME.policy, argv[index], argv[index + 1])
+    end
+  end
+  return id
+end
+
 -- ready: moves due messages to their queues. ARGV host, now, limit. Answers moved, next due time or '', heads.
 local function ready(keys, argv)
   local p = keys[1]
@@ -656,6 +675,7 @@ redis.register_function { function_name = 'mta1_dispatch', callback = dispatch, 
 redis.register_function { function_name = 'mta1_settle', callback = settle, flags = flags }
 redis.register_function { function_name = 'mta1_replay', callback = replay, flags = flags }
 redis.register_function { function_name = 'mta1_effects', callback = effects, flags = flags }
+redis.register_function { function_name = 'mta1_feedback', callback = feedback, flags = flags }
 redis.register_function { function_name = 'mta1_ready', callback = ready, flags = flags }
 redis.register_function { function_name = 'mta1_conclude', callback = conclude, flags = flags }
 redis.register_function { function_name = 'mta1_conclude_part', callback = conclude_part, flags = flags }

@@ -26,6 +26,7 @@ struct APIParts: Sendable {
   var policy: PolicyRoutes
   var reputation: ReputationRoutes
   var decision: DecisionRoute
+  var feedback: FeedbackRoutes
 }
 
 extension APIServer {
@@ -36,6 +37,7 @@ extension APIServer {
     mail(parts) + parts.tenants.all + parts.suppressions.all
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
       + UncertainRoutes(mail: UncertainMail(explainer: parts.explainer, host: parts.queue.admin.host)).all
+      + parts.feedback.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {

@@ -149,6 +149,7 @@ struct BatchHandler: Sendable {
     do throws(APIError) {
       var base = try send.validator.validate(body, mode: .send, scope: principal.scope, now: send.clock())
       base.content.isTemplate = true
+      base.readCampaign(body)
       let names = Template.names(of: base.content)
       let host = try await send.returnPathHost(base.dkimDomain)
       let packed = Intake.pack(base.content)
@@ -227,6 +228,7 @@ struct BatchHandler: Sendable {
             answers[index] = .refused(Intake.away)
             continue
           }
+          ready.warnings = await send.bulk.warnings(about: ready.submission)
         }
         good.append(ready)
         places.append(index)
@@ -244,8 +246,10 @@ struct BatchHandler: Sendable {
     }
     let accepted = await send.intake.submit(slice: good, sharedContent: shared?.packed)
     for (place, answer) in zip(places, accepted) { answers[place] = answer }
+    let warnings = Dictionary(zip(places, good.map(\.warnings)), uniquingKeysWith: { first, _ in first })
     for (index, item) in slice.enumerated() {
-      results.add(item.id, (try? item.ready.get())?.submission.workAttemptID, answers[index] ?? .refused(Intake.away))
+      results.add(
+        item.id, (try? item.ready.get())?.submission.workAttemptID, answers[index] ?? .refused(Intake.away), warnings[index] ?? [])
     }
   }
 
@@ -254,11 +258,12 @@ struct BatchHandler: Sendable {
     private var text = ""
     private var isAll = true
 
-    mutating func add(_ id: String, _ workAttemptID: String?, _ answer: IntakeAnswer) {
+    mutating func add(_ id: String, _ workAttemptID: String?, _ answer: IntakeAnswer, _ warnings: [IntakeWarning]) {
       var object: JSONObject
       switch answer {
       case .accepted(let id):
         object = JSONObject([("success", .bool(true)), ("id", .text(id)), ("workAttemptId", .text(workAttemptID ?? id))])
+        object.add(warnings)
       case .duplicate(let known):
         object = JSONObject([
           ("success", .bool(true)), ("id", .text(known)), ("workAttemptId", .text(workAttemptID ?? id)), ("deduplicated", .bool(true)),

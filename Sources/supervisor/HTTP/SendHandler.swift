@@ -14,6 +14,7 @@ struct SendHandler: Sendable {
   let rules: PoolRules
   let screen: ContentScreen
   let inspectors: Inspectors
+  let bulk: BulkSenders
   let clock: WallClock
 
   func handle(_ mode: SendMode, _ principal: Principal, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
@@ -36,7 +37,9 @@ struct SendHandler: Sendable {
     let identity = ready.submission.workAttemptID ?? ready.submission.messageID
     switch answer {
     case .accepted(let id):
-      return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("id", .text(id)), ("workAttemptId", .text(identity))]).string)
+      var object = JSONObject([("success", .bool(true)), ("id", .text(id)), ("workAttemptId", .text(identity))])
+      object.add(ready.warnings)
+      return HTTPAnswer(.ok, object.string)
     case .duplicate(let id):
       return HTTPAnswer(
         .ok,
@@ -50,6 +53,7 @@ struct SendHandler: Sendable {
   /// Judged, routed and packed.
   func ready(_ body: SendBody, _ mode: SendMode, _ principal: Principal) async throws(APIError) -> Intake.Ready {
     var submission = try validator.validate(body, mode: mode, scope: principal.scope, now: clock())
+    submission.readCampaign(body)
     let host = try await returnPathHost(submission.dkimDomain)
     do {
       try await route(&submission)
@@ -57,7 +61,8 @@ struct SendHandler: Sendable {
     } catch { throw Intake.away }
     let packed = Intake.pack(submission.content)
     return Intake.Ready(
-      submission: submission, hash: packed.hash, packed: packed.octets, size: packed.size, returnPathHost: host)
+      submission: submission, hash: packed.hash, packed: packed.octets, size: packed.size, returnPathHost: host,
+      warnings: await bulk.warnings(about: submission))
   }
 
   /// The domain's own return-path host, if it has one.
@@ -86,5 +91,20 @@ struct SendHandler: Sendable {
     guard String(validating: data, as: UTF8.self) != nil, let body = try? JSONDecoder().decode(SendBody.self, from: data)
     else { throw .bad("Invalid JSON body") }
     return body
+  }
+}
+
+extension Submission {
+  /// Which campaign it belongs to, by its field or by upstream's header, and whether it is one's.
+  mutating func readCampaign(_ body: SendBody) {
+    if campaignID == nil { campaignID = BulkSenders.campaign(content.headers) }
+    isPromotional = BulkSenders.isPromotional(body, self)
+  }
+}
+
+extension JSONObject {
+  /// An additive member, only when there is something to tell.
+  mutating func add(_ warnings: [IntakeWarning]) {
+    if !warnings.isEmpty { fields.append(("warnings", JSONObject.list(warnings.map(\.object)))) }
   }
 }

@@ -38,6 +38,7 @@ actor Intake {
     var size: Int
     /// Nil = the configuration's.
     var returnPathHost: String?
+    var warnings: [IntakeWarning] = []
   }
 
   private struct Waiting {

@@ -39,6 +39,8 @@ struct Submission: Sendable {
   var deliveryDomain: String
   /// Why its content may not go; nil when it may.
   var objection: String?
+  /// Mail of a campaign, to which providers' rules for bulk senders apply.
+  var isPromotional = false
   /// Of a template's names.
   var values: [MessageRecord.TemplateValue] = []
 }

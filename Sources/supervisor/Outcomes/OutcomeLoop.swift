@@ -23,6 +23,7 @@ actor OutcomeLoop {
   private(set) var reduced = 0
   /// Monotonic ms of the last turn, for the watchdog.
   private(set) var lastTurn = SystemClock.monotonic()
+  private var isPolicyStale = false
 
   init(
     store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, pools: [String: [String]], book: PolicyBook,
@@ -49,7 +50,7 @@ actor OutcomeLoop {
     while !Task.isCancelled {
       lastTurn = SystemClock.monotonic()
       do {
-        if let current = reading.client.session?.runID, current != recoveredRun {
+        if let current = reading.client.session?.runID, current != recoveredRun || isPolicyStale {
           after = "0-0"
           if current != wakeRun { wakeAfter = try await store.lastWakeID() }
           wakeRun = current
@@ -77,8 +78,14 @@ actor OutcomeLoop {
     }
   }
 
+  /// What was learnt elsewhere may not be what Redis holds: it is read again before anything else is learnt.
+  func policyIsStale() { isPolicyStale = true }
+
   /// What Redis holds is what was learnt: effects whose answer was lost are in it, or never happened.
   private func loadPolicy() async throws {
+    await book.turn.enter()
+    defer { book.turn.leave() }
+    isPolicyStale = false
     let (changes, idle) = await book.load(try await store.policyRows(), now: SystemClock.now())
     if !idle.isEmpty { try await store.setPolicy(idle) }
     await dispatcher.apply(changes)
@@ -102,7 +109,17 @@ actor OutcomeLoop {
           isRefunded: reduction.item.fate.isRefunded,
           organisation: reduction.record?.organisation))
     }
+    await book.turn.enter()
+    defer { book.turn.leave() }
+    guard !isPolicyStale else { throw RedisError.lost }
     let learnt = await book.learn(reductions.map(\.lesson), now: now)
+    for (index, alarm) in learnt.alarms {
+      guard let event = CampaignEvent.told(alarm, now: now, log: log) else { continue }
+      reductions[index].tell(event)
+      items[index].done = reductions[index].done?.encoded() ?? []
+      records[index] = reductions[index].done
+    }
+    for excess in learnt.excesses { BulkSenders.note(excess, log) }
     for opened in learnt.opened {
       let event = BreakerEvent.opened(opened.organisation, opened.breaker, opened.bounceRate, opened.complaintRate, now: now)
       reductions[opened.index].tell(event)

@@ -39,7 +39,14 @@ actor PolicyBook {
     var changes: Changes
     /// Breakers of whole organisations that opened, with the place of the outcome that did it.
     var opened: [(index: Int, organisation: String, breaker: CircuitBreaker, bounceRate: Double, complaintRate: Double)]
+    /// Campaigns that are complained of too much, by the place of the outcome that showed it.
+    var alarms: [(index: Int, alarm: ListBook.Alarm)] = []
+    /// Organisations that became bulk senders today.
+    var excesses: [ListBook.Excess] = []
   }
+
+  /// Held from learning until what was learnt is written.
+  nonisolated let turn = PolicyTurn()
 
   private var providers: ProviderTable
   private let breakerPolicy: BreakerPolicy
@@ -53,6 +60,7 @@ actor PolicyBook {
   private var health: [MailboxProvider: ProviderHealth] = [:]
   private var breakers: [BreakerKey: CircuitBreaker] = [:]
   private var pauses: [BreakerKey: TimedGate] = [:]
+  private var lists = ListBook()
   /// Rates as they were last written: a row that only counts on is not written again within the hour.
   private var written: [LaneID: (rate: AdaptiveRate, at: Milliseconds)] = [:]
   /// Rows of one kind that are kept without a look at what they say.
@@ -92,6 +100,7 @@ actor PolicyBook {
     pauses = [:]
     written = [:]
     warming = [:]
+    lists = ListBook()
     var idle: [PolicyRow] = []
     for (field, text) in rows where !take(field, text, now) { idle.append(PolicyRow(field: field, text: nil)) }
     for (ip, isWarmed) in ips {
@@ -137,8 +146,8 @@ actor PolicyBook {
       // Another host's IPs are not ours to lead.
       if ips[name] != nil { warming[name] = state }
     default:
-      // Another policy's row.
-      return true
+      // Unless it is of the lists, it is another policy's row.
+      return lists.take(field[..<colon], name, text, now) ?? true
     }
     return true
   }
@@ -154,6 +163,9 @@ actor PolicyBook {
       learnHealth(lesson, now, &changes)
       learnProvider(lesson, now, &changes)
       learnWarming(lesson, now, &changes)
+      let (alarm, excess) = lists.learn(lesson, now)
+      if let alarm { learnt.alarms.append((index, alarm)) }
+      if let excess { learnt.excesses.append(excess) }
       for provider in [nil, lesson.provider] as [MailboxProvider?] {
         let key = BreakerKey(organisation: lesson.organisation, provider: provider)
         if case .opened(let bounces, let complaints)? = learnBreaker(key, lesson, now, &changes), provider == nil,
@@ -164,9 +176,35 @@ actor PolicyBook {
       }
     }
     learnt.changes = changes
-    learnt.rows = forgetWhatIsIdle(now) + rows(changes, now)
+    learnt.rows = forgetWhatIsIdle(now) + rows(changes, now) + lists.takeRows(now)
     return learnt
   }
+
+  /// What came back of a message that its server had taken: it speaks of the list and of the IP's mail, not of lane and domain.
+  func learn(_ late: LateLesson, now: Milliseconds) -> Learnt {
+    var changes = Changes()
+    var learnt = Learnt(rows: [], changes: changes, opened: [])
+    if let outcome = late.warming, warming[late.ip] != nil {
+      warming[late.ip]?.note(outcome, provider: late.provider.rawValue, now: now)
+      changes.warming[late.ip] = warming[late.ip]
+    }
+    for provider in [nil, late.provider] as [MailboxProvider?] {
+      guard var outcome = late.breaker else { continue }
+      let key = BreakerKey(organisation: late.organisation, provider: provider)
+      // It is no probe's end: like a complaint it counts as bad and completes nothing.
+      if state(of: key.organisation, at: provider, now: now).state == .halfOpen { outcome = .complained }
+      if case .opened(let bounces, let complaints)? = note(outcome, key, now, &changes), provider == nil, let breaker = breakers[key] {
+        learnt.opened.append((0, late.organisation, breaker, bounces, complaints))
+      }
+    }
+    if case .complained = late.what, let alarm = lists.complain(late.organisation, late.campaign, now) { learnt.alarms = [(0, alarm)] }
+    learnt.changes = changes
+    learnt.rows = rows(changes, now) + lists.takeRows(now)
+    return learnt
+  }
+
+  func isBulkSender(_ organisation: String, at provider: MailboxProvider) -> Bool { lists.isBulkSender(organisation, at: provider) }
+  func bulkSenders() -> [(key: BreakerKey, volume: BulkVolume)] { lists.bulkSenders }
 
   private func learnRate(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
     let lane = LaneID(ip: lesson.ip, key: lesson.laneKey)

@@ -1,0 +1,49 @@
+package import MailModel
+
+/// What came back of one message, on its way into Redis.
+package struct FeedbackItem: Sendable {
+  package var number: MessageNumber
+  /// One of each kind is taken a message.
+  package var kind: String
+  /// ms; longer than anything can still come back.
+  package var memory: Milliseconds
+  /// Events and final record for outbox and history.
+  package var done: [UInt8]
+  package var suppression: SuppressionRow?
+
+  package init(number: MessageNumber, kind: String, memory: Milliseconds, done: [UInt8], suppression: SuppressionRow?) {
+    self.number = number
+    self.kind = kind
+    self.memory = memory
+    self.done = done
+    self.suppression = suppression
+  }
+}
+
+extension QueueStore {
+  /// Whether it was taken before: nothing need be learnt then.
+  package func knowsFeedback(_ number: MessageNumber, _ kind: String) async throws -> Bool {
+    try await client.send(RedisCommand("EXISTS", keys.feedback(number.description, kind))).int == 1
+  }
+
+  /// Takes it in one step with what was learnt from it: event, suppression and policy rows stand or fall together.
+  /// - Returns: the `done` id; nil when it was taken before, and then nothing was done.
+  package func feedback(host: String, _ item: FeedbackItem, policy: [PolicyRow]) async throws -> String? {
+    var command = RedisCommand.function("mta1_feedback", prefix: keys.prefix, capacity: item.done.count + policy.count * 200 + 256)
+    command.add(host)
+    command.add(item.number.description)
+    command.add(item.kind)
+    command.add(item.memory)
+    command.add(item.done)
+    command.add(item.suppression?.scope ?? "")
+    command.add(item.suppression?.address ?? "")
+    command.add(item.suppression?.value ?? "")
+    command.add(policy.count)
+    for row in policy {
+      command.add(row.field)
+      command.add(row.text ?? "")
+    }
+    guard let id = try await client.send(command).string else { throw RedisError.unexpected("feedback") }
+    return id.isEmpty ? nil : id
+  }
+}

@@ -1,0 +1,34 @@
+import MailModel
+import Redis
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct FeedbackFunctionTests {
+  /// Event, suppression and policy rows stand or fall with the memory of it.
+  @Test func feedbackIsTakenOnce() async throws {
+    let world = try await QueueStoreTests.World()
+    let number = MessageNumber(7)
+    let row = SuppressionRow(scope: "o", address: "u@b.example", until: 0, reason: "complaint", since: 5, source: "feedback")
+    let item = FeedbackItem(number: number, kind: "complaint", memory: 86_400_000, done: [1, 2], suppression: row)
+    #expect(try await world.store.knowsFeedback(number, "complaint") == false)
+    let rows = [PolicyRow(field: "breaker:*:o", text: "b1 x"), PolicyRow(field: "gone", text: nil)]
+    try await world.store.setPolicy([PolicyRow(field: "gone", text: "was there")])
+    let id = try await world.store.feedback(host: "host", item, policy: rows)
+    #expect(id != nil)
+    #expect(try await world.store.knowsFeedback(number, "complaint"))
+    #expect(try await world.store.policyRows() == ["breaker:*:o": "b1 x"])
+    #expect(try await world.store.readDone(host: "host", after: "-", limit: 10).map(\.record) == [[1, 2]])
+    #expect(try world.redis.cli("HGET", "{mta}:sup:o", "u@b.example") == "0 complaint 5 feedback")
+    let life = Int(try world.redis.cli("PTTL", "{mta}:fb:\(number):complaint")) ?? 0
+    #expect((86_000_000...86_400_000).contains(life))
+
+    #expect(try await world.store.feedback(host: "host", item, policy: [PolicyRow(field: "breaker:*:o", text: "b1 y")]) == nil)
+    #expect(try await world.store.policyRows() == ["breaker:*:o": "b1 x"])
+    #expect(try await world.store.readDone(host: "host", after: "-", limit: 10).count == 1)
+    var bounce = item
+    bounce.kind = "bounce"
+    bounce.suppression = nil
+    #expect(try await world.store.feedback(host: "host", bounce, policy: []) != nil)
+    world.stop()
+  }
+}
