@@ -18,11 +18,13 @@ package struct BlocklistBook: Codable, Sendable, Equatable {
   package private(set) var allBlockedToldAt: Milliseconds?
   /// Events of transitions that are stored here and not yet known to be told.
   package private(set) var untold: [ReputationEvent] = []
+  /// IPs that are to come back through probation and are not known to have: out until then. Nil = as a book without it has it.
+  private var returns: [String: Milliseconds]?
 
   package init() {}
 
-  /// Reads one sweep. Store the book, act on the effects, then say ``told(_:)``: an end in between repeats events under the
-  /// same id and loses none.
+  /// Reads one sweep. Store the book, act on the effects, then say ``told(_:)`` and ``returned(_:)``: an end in between
+  /// repeats events under the same id, and returns, and loses none.
   /// - Parameters:
   ///   - zones: all in force, also those for domains.
   ///   - sets: `all_ips_blocked` is told when every IP of one of them is out by blocklists: one set of all IPs, or a set a
@@ -36,6 +38,7 @@ package struct BlocklistBook: Codable, Sendable, Equatable {
       let own = Self.zones(zones, for: ip)
       effects += addresses[ip, default: BlocklistState()].apply(verdicts, zones: own, ip: ip, now: now)
     }
+    effects = withReturns(effects, sweep)
     effects += readDomains(sweep, zones: zones.filter { $0.families.contains(.domain) }, now: now)
     if let event = allBlocked(sets, now: now) {
       allBlockedToldAt = now
@@ -52,13 +55,33 @@ package struct BlocklistBook: Codable, Sendable, Equatable {
     untold.removeAll { ids.contains($0.id) }
   }
 
+  /// The sweep's own effects, and returns that an earlier one decided and nobody carried out.
+  private mutating func withReturns(_ effects: [BlocklistEffect], _ sweep: BlocklistSweep) -> [BlocklistEffect] {
+    var pending = (returns ?? [:]).filter { sweep.addresses[$0.key] != nil }
+    for case .pull(let ip, _, _) in effects { pending[ip] = nil }
+    let repeated = pending.sorted { $0.key < $1.key }.map { BlocklistEffect.restoreThroughProbation(ip: $0.key, since: $0.value) }
+    for case .restoreThroughProbation(let ip, let since) in effects { pending[ip] = since }
+    returns = pending.isEmpty ? nil : pending
+    return effects + repeated.filter { !effects.contains($0) }
+  }
+
+  /// These IPs are in probation: their returns need not be repeated.
+  package mutating func returned(_ effects: [BlocklistEffect]) {
+    for case .restoreThroughProbation(let ip, _) in effects { returns?[ip] = nil }
+    if returns?.isEmpty == true { returns = nil }
+  }
+
   /// An operator restores an IP: what lists it now pulls it no more.
-  package mutating func overrule(_ ip: String, now: Milliseconds) { addresses[ip]?.overrule(now: now) }
+  package mutating func overrule(_ ip: String, now: Milliseconds) {
+    addresses[ip]?.overrule(now: now)
+    returns?[ip] = nil
+  }
 
   /// IPs that are out, each since when and why.
   package var pulls: [(ip: String, reason: String, since: Milliseconds)] {
     addresses.sorted { $0.key < $1.key }.compactMap { ip, state in
-      state.pulledSince.map { (ip, state.pullReason ?? "blocklisted", $0) }
+      if let since = state.pulledSince { return (ip, state.pullReason ?? "blocklisted", since) }
+      return returns?[ip].map { (ip, "blocklisted: delisted, not in probation yet", $0) }
     }
   }
 

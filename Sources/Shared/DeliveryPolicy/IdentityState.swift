@@ -20,6 +20,8 @@ package struct IdentityState: Codable, Sendable, Equatable {
   package private(set) var errorAt: Milliseconds?
   package private(set) var pulledSince: Milliseconds?
   package private(set) var restoredAt: Milliseconds?
+  /// It is to come back through probation and is not known to have: out until then.
+  package private(set) var returningSince: Milliseconds?
   private var warned: String?
 
   package init() {}
@@ -54,6 +56,7 @@ package struct IdentityState: Codable, Sendable, Equatable {
 
   /// An operator restores the IP in spite of it: the next failing check pulls it again, unless `identity.require` is false.
   package mutating func overrule(now: Milliseconds) {
+    returningSince = nil
     guard pulledSince != nil else { return }
     pulledSince = nil
     restoredAt = now
@@ -65,6 +68,7 @@ package struct IdentityState: Codable, Sendable, Equatable {
     let fails = isRequired && (identity?.verdict == .fail || lacksSPF)
     if fails {
       warned = nil
+      returningSince = nil
       guard pulledSince == nil else { return [] }
       pulledSince = now
       return [.pull(ip: ip, reason: pullReason ?? "identity", since: now)]
@@ -73,12 +77,16 @@ package struct IdentityState: Codable, Sendable, Equatable {
     if pulledSince != nil {
       pulledSince = nil
       restoredAt = now
-      effects.append(.restoreThroughProbation(ip: ip, since: now))
+      returningSince = now
     }
+    if let returningSince { effects.append(.restoreThroughProbation(ip: ip, since: returningSince)) }
     if let fault, fault != warned { effects.append(.warning(ip: ip, text: fault)) }
     warned = fault
     return effects
   }
+
+  /// It is in probation: its return need not be repeated.
+  package mutating func returned() { returningSince = nil }
 
   /// What is wrong, for people; nil when nothing certain is.
   private var fault: String? {

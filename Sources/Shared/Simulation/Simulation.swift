@@ -216,7 +216,7 @@ struct SimulationRun {
   private mutating func midnight(_ now: Milliseconds) {
     countHeld(now - 1)
     for index in ips.indices {
-      day.ips[index].attempts = ips[index].used
+      day.ips[index].attempts = day.ips[index].cells.reduce(0) { $0 + $1.attempts }
       day.ips[index].campaignAttempts = ips[index].campaignUsed
       day.ips[index].delivered = day.ips[index].cells.reduce(0) { $0 + $1.delivered }
       for event in ips[index].warming.roll(now: now, policy: plan.warming) {

@@ -32,25 +32,32 @@ package struct SimulationReport: Sendable, Equatable {
 
   /// One IP at one provider on one day.
   package struct Cell: Sendable, Equatable {
-    /// Messages that an IP took up: what caps count.
+    /// Messages that an IP took up. Caps count them less the deferred ones, which did not go.
     package var attempts = 0
     package var delivered = 0
     package var bounced = 0
     package var deferred = 0
     /// In force that day; nil = none beside the IP's.
     package var cap: Int?
+
+    /// What the cap counts.
+    package var counted: Int { attempts - deferred }
   }
 
   package struct IPDay: Sendable, Equatable {
     package var phase: IPWarming.Phase
     package var warmingDay: Int
     package var attempts = 0
+    /// What the campaign ceiling counts: without the deferred ones.
     package var campaignAttempts = 0
     package var delivered = 0
     package var cap: Int?
     package var campaignCeiling: Int?
     /// By provider, as in ``SimulationReport/providers``.
     package var cells: [Cell]
+
+    /// What the cap counts.
+    package var counted: Int { cells.reduce(0) { $0 + $1.counted } }
   }
 
   package struct Day: Sendable, Equatable {

@@ -35,6 +35,7 @@ extension SimulationRun {
       refused(message, reply, verdict, lane, now)
     case .unreachable:
       learn(.unreachable, message, lane, now)
+      refund(message, lane, now)
       day.ips[ip].cells[provider].deferred += 1
       deferral(message, .unreachable, nil, now)
     }
@@ -86,6 +87,7 @@ extension SimulationRun {
       var moved = message
       moved.less |= 1 << UInt64(ip)
       if moved.less.nonzeroBitCount <= OutcomeReducer.maxOtherIPs, moved.less.nonzeroBitCount < ips.count {
+        refund(message, lane, now)
         day.deferrals[SimulationReport.Cause.blocked.index] += 1
         day.ips[ip].cells[provider].deferred += 1
         return back(moved, now)
@@ -93,6 +95,7 @@ extension SimulationRun {
       return bounced(message, ip, provider, now)
     }
     guard verdict.isDeferral else { return bounced(message, ip, provider, now) }
+    refund(message, lane, now)
     day.ips[ip].cells[provider].deferred += 1
     let cause: SimulationReport.Cause
     switch reply {
@@ -102,6 +105,22 @@ extension SimulationRun {
     case .rateLimited, .unknownUser: cause = .rateLimited
     }
     deferral(message, cause, verdict, now)
+  }
+
+  /// What did not go is not counted against its IP, as dispatch gives it back: where a cap or the day's pace had been reached,
+  /// the IP's lanes may try again.
+  private mutating func refund(_ message: SimulatedMessage, _ lane: Int, _ now: Milliseconds) {
+    let ip = lanes[lane].ip
+    let provider = destinations[Int(message.destination)].provider
+    let state = ips[ip]
+    let wasShut =
+      state.limits.ip.map { state.used >= $0 } ?? false || state.usedByProvider[provider] >= state.capByProvider[provider]
+      || state.limits.campaign.map { state.campaignUsed >= $0 } ?? false
+    ips[ip].used -= 1
+    ips[ip].usedByProvider[provider] -= 1
+    if message.organisation > 0 { ips[ip].campaignUsed -= 1 }
+    guard wasShut else { return }
+    for destination in destinations.indices { wake(ip * destinations.count + destination, now) }
   }
 
   private mutating func bounced(_ message: SimulatedMessage, _ ip: Int, _ provider: Int, _ now: Milliseconds) {

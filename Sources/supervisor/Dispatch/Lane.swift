@@ -6,6 +6,18 @@ struct LaneID: Hashable, Sendable, CustomStringConvertible {
   let ip: String
   /// ``ProviderTable/laneKey(_:domain:)``.
   let key: String
+  /// Of both texts, made once: lanes are looked up far more often than they are named.
+  private let digest: Int
+
+  init(ip: String, key: String) {
+    self.ip = ip
+    self.key = key
+    digest = ip.hashValue &* 31 &+ key.hashValue
+  }
+
+  static func == (a: Self, b: Self) -> Bool { a.digest == b.digest && a.key == b.key && a.ip == b.ip }
+
+  func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 
   var description: String { "\(ip)/\(key)" }
 }
@@ -76,6 +88,15 @@ struct Lane {
   mutating func enter(_ organisation: String) {
     guard inRing.insert(organisation).inserted else { return }
     ring.push(Turn(served: served[organisation] ?? 0, organisation: organisation))
+  }
+
+  /// ``enter(_:)``, and is to be looked at.
+  /// - Returns: whether it was not already.
+  mutating func enterAndWake(_ organisation: String) -> Bool {
+    enter(organisation)
+    guard !isReady else { return false }
+    isReady = true
+    return true
   }
 
   /// Whoever was served longest ago; leaves the ring until it ``enter(_:)``s again.

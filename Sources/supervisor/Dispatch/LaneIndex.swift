@@ -118,22 +118,33 @@ struct LaneIndex {
   mutating func shelve(_ part: GroupPart) {
     guard let (key, provider) = mirror.shelve(part) else { return }
     // Another IP first each time: whoever is asked first takes the mail of a quiet queue.
-    let ips = mirror.ips(of: part.group.set)
     rotation &+= 1
+    let ips = mirror.ips(of: part.group.set)
     for offset in ips.indices {
-      let id = LaneID(ip: ips[Int((rotation &+ UInt(offset)) % UInt(ips.count))], key: key)
-      if lanes[id] == nil { lanes[id] = makeLane(id, provider) }
-      enter(part.organisation, id)
+      enter(part.organisation, LaneID(ip: ips[Int((rotation &+ UInt(offset)) % UInt(ips.count))], key: key), provider)
     }
   }
 
+  /// A lane may have been forgotten at rest, with turns that wait beside a gate.
   mutating func enter(_ organisation: String, _ id: LaneID) {
-    // It may have been forgotten at rest, with turns that wait beside a gate.
-    if lanes[id] == nil { lanes[id] = makeLane(id, MailboxProvider(rawValue: id.key) ?? .other) }
-    lanes[id]?.enter(organisation)
-    guard let nominee = allowances[id.ip]?.nominee(of: id) else { return wake(id) }
-    // It waits behind another that the lane has nominated: a lane where others wait comes first.
-    if nominee != organisation { allowances[id.ip]?.nominate(nominee, by: id, isAlone: false) }
+    enter(organisation, id, MailboxProvider(rawValue: id.key) ?? .other)
+  }
+
+  /// Every head does this in every lane of its set: one look at the lane where there is nothing to say.
+  private mutating func enter(_ organisation: String, _ id: LaneID, _ provider: MailboxProvider) {
+    if !allowances.isEmpty, let nominee = allowances[id.ip]?.nominee(of: id) {
+      if lanes[id] == nil { lanes[id] = makeLane(id, provider) }
+      lanes[id]?.enter(organisation)
+      // It waits behind another that the lane has nominated: a lane where others wait comes first.
+      if nominee != organisation { allowances[id.ip]?.nominate(nominee, by: id, isAlone: false) }
+    } else if let isNews = lanes[id]?.enterAndWake(organisation) {
+      if isNews { ready.append(id) }
+    } else {
+      var lane = makeLane(id, provider)
+      _ = lane.enterAndWake(organisation)
+      lanes[id] = lane
+      ready.append(id)
+    }
   }
 
   private mutating func makeLane(_ id: LaneID, _ provider: MailboxProvider) -> Lane {

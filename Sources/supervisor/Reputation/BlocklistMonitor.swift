@@ -121,10 +121,13 @@ actor BlocklistMonitor {
     do {
       try await ports.apply(effects)
       book.told(effects.compactMap(\.event))
-      await store()
     } catch {
       log.error("blocklist events not told yet", metadata: [LogKey.error: "\(error)"])
     }
+    // Cut short, a return may not have been carried out: the next process does it again.
+    guard !Task.isCancelled else { return }
+    book.returned(effects)
+    await store()
   }
 
   private func store() async {

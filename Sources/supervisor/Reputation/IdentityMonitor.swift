@@ -141,6 +141,14 @@ actor IdentityMonitor {
     guard !effects.isEmpty else { return }
     report(effects)
     await ports.apply(effects)
+    // Cut short, a return may not have been carried out: the next process does it again.
+    guard !Task.isCancelled else { return }
+    var hasReturned = false
+    for case .restoreThroughProbation(let ip, _) in effects {
+      states[ip]?.returned()
+      hasReturned = true
+    }
+    if hasReturned { await store() }
   }
 
   private func store() async {

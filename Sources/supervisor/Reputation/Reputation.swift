@@ -28,7 +28,7 @@ struct Reputation: Sendable {
     }
     if let states = (try? identityFile(config).read()) ?? nil {
       for (ip, state) in states {
-        guard let since = state.pulledSince else { continue }
+        guard let since = state.pulledSince ?? state.returningSince else { continue }
         list.append((ip, .identity, OperatorOrders.Pull(since: since, reason: state.pullReason ?? "identity")))
       }
     }
