@@ -173,13 +173,14 @@ enum Installation {
     let policy = PolicyRoutes(profiles: profiles, book: book, store: store, dispatcher: dispatcher, urls: urls)
 
     let relayed = FleetReference()
+    let tell: @Sendable ([DoneRecord.Event]) async throws -> Void = { events in
+      let now = SystemClock.now()
+      try await outbox.store(events.map { ($0, now) })
+      for sender in senders { sender.wake() }
+    }
     let reputation = Reputation(
       config: config, resolver: resolver, book: book, store: store, dispatcher: dispatcher, keys: keys, fleet: { relayed.fleet },
-      tell: { events in
-        let now = SystemClock.now()
-        try await outbox.store(events.map { ($0, now) })
-        for sender in senders { sender.wake() }
-      }, log: log)
+      tell: tell, log: log)
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
@@ -191,10 +192,12 @@ enum Installation {
     relayed.fleet = fleet
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
+    let verp = VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain)
+    let unsubscriptions = Unsubscriptions(store: store, signer: verp, tell: tell)
     let admission = Admission(store: store, config: config, log: log)
     let intake = Intake(
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
-      verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
+      verp: verp,
       pauses: pauses, log: log, heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
@@ -221,7 +224,8 @@ enum Installation {
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
-      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher))
+      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
+      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions))
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,

@@ -57,6 +57,8 @@ import Testing
     "GET /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "PUT /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "DELETE /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
+    "GET /u/:token": ["whoLeavesAListGetsNoMoreOfIt"], "POST /u/:token": ["whoLeavesAListGetsNoMoreOfIt"],
+    "GET /v1/unsubscribes": ["whoLeavesAListGetsNoMoreOfIt"], "DELETE /v1/unsubscribes/:list/:email": ["whoLeavesAListGetsNoMoreOfIt"],
     "GET /breakers": ["theBreakerOfAnOrganisation"], "POST /breakers/:organizationId/reset": ["theBreakerOfAnOrganisation"],
   ]
 

@@ -105,9 +105,10 @@ let minimal = """
   @Test func laterFeaturesAreValidatedAndNoticed() {
     let report = read(minimal + "\nwarming: { min_sample: 5 }\nbounce.x: 1\n")
     #expect(report.problems.map(\.key) == ["bounce.x"])
-    let fine = read(minimal + "\nunsubscribe: { base_url: \"https://u.example\" }\n")
+    let fine = read(minimal + "\nhistory: { keep_content_days: 3 }\nunsubscribe: { base_url: \"https://u.example/\" }\n")
     #expect(fine.problems == [])
-    #expect(fine.notices.map(\.key) == ["unsubscribe"])
+    #expect(fine.notices.map(\.key) == ["history.keep_content_days"])
+    #expect(fine.config?.unsubscribeURL == "https://u.example")
     #expect(read(minimal + "\nfallbacks: []\ninspectors: []\ntracking: { domain: \"\" }\n").problems == [])
     for refused in ["fallbacks: [{kind: ses}]", "inspectors: [{kind: rspamd}]", "tracking: {opens: true}"] {
       #expect(read(minimal + "\n" + refused + "\n").problems.count >= 1)

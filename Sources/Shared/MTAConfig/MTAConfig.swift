@@ -43,6 +43,10 @@ package struct MTAConfig: Sendable {
   package struct Bounce: Sendable {
     package var domain = ""
     package var verpKey = ""
+    /// Where mail for the return-paths comes in; empty = nowhere on this host.
+    package var listen: [String] = []
+    /// Who gets what is written to postmaster and abuse; empty = nobody.
+    package var postmaster = ""
   }
 
   package struct Webhook: Sendable, Equatable {
@@ -106,6 +110,8 @@ package struct MTAConfig: Sendable {
   package var retry = RetryPolicy()
   package var bounce = Bounce()
   package var webhooks: [Webhook] = []
+  /// Below which `/u/<token>` is served; empty = mail carries no unsubscribe links of ours.
+  package var unsubscribeURL = ""
   /// Pool → addresses, in the file's order.
   package var pools: [(name: String, ips: [String])] = []
   /// Every address once.

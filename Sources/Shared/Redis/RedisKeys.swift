@@ -11,7 +11,7 @@ package struct RedisKeys: Sendable {
     "message": ":m:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
-    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
+    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy", "unsubscribed": ":uns:",
   ]
 
   /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
@@ -68,6 +68,8 @@ package struct RedisKeys: Sendable {
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.
   package var pauses: String { prefix + ":paused" }
+  /// Hash of an organisation: address, line feed, list → when it was left and in which message.
+  package func unsubscribed(_ organisation: String) -> String { prefix + ":uns:" + organisation }
   /// Hash: address → row. Scope is an organisation, or `*` for all.
   package func suppression(_ scope: String) -> String { prefix + ":sup:" + scope }
 }

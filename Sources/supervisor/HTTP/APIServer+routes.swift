@@ -26,6 +26,7 @@ struct APIParts: Sendable {
   var policy: PolicyRoutes
   var reputation: ReputationRoutes
   var decision: DecisionRoute
+  var unsubscribes: UnsubscribeRoutes
 }
 
 extension APIServer {
@@ -35,6 +36,7 @@ extension APIServer {
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
+      + parts.unsubscribes.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
