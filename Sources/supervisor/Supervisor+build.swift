@@ -203,6 +203,9 @@ enum Installation {
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
+    let inbound = try Inbound(
+      config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
+      effects: NoEffects(), http: httpClient, tell: tell, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -213,7 +216,7 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
-      deliveries: deliveries, store: store, startedAt: startedAt)
+      deliveries: deliveries, store: store, startedAt: startedAt, inbound: inbound.metrics)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
@@ -225,7 +228,7 @@ enum Installation {
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
       decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
-      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions))
+      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: inbound.api)
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
@@ -247,6 +250,7 @@ enum Installation {
     if let identity = reputation.identity { services.append(LoopService { await identity.run() }) }
     services.append(LoopService { await dispatcher.run() })
     services.append(LoopService { await housekeeping(history, store, config) })
+    services += inbound.services
     services.append(LoopService { await fleet.run() })
     services.append(LoopService { await Self.seed(keys, config, log) })
     services.append(LoopService { await admission.run() })

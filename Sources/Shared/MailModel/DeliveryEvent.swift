@@ -10,6 +10,7 @@ package struct DeliveryEvent: Sendable, Equatable {
     case delisted = "ip.delisted"
     case warmingComplete = "ip.warming_complete"
     case allIPsBlocked = "all_ips_blocked"
+    case inboundReceived = "inbound.received"
 
     /// Upstream knows it; the others are additive and go to endpoints whose list is empty or names them.
     package var isUpstream: Bool { self != .deferred && self != .uncertain && self != .unsubscribed }

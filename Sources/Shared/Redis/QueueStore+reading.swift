@@ -15,6 +15,9 @@ extension QueueStore {
     _ = try await client.send(RedisCommand("SADD", keys.hosts, host))
   }
 
+  /// How many hosts ever shared this installation.
+  package func hostCount() async throws -> Int { try await client.send(RedisCommand("SCARD", keys.hosts)).int ?? 0 }
+
   /// The whole directory, in slices; `take` gets each slice.
   package func readDirectory(_ take: ([QueueHead]) async -> Void) async throws {
     var cursor = "0"

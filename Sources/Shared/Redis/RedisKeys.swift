@@ -64,6 +64,8 @@ package struct RedisKeys: Sendable {
   package var providerProfiles: String { prefix + ":isp" }
   /// Hash: part of a URL, lower case → JSON of when it was blocked.
   package var urlBlocklist: String { prefix + ":urls" }
+  /// Hash: `domain:address` → JSON of an inbound route.
+  package var inboundRoutes: String { prefix + ":inbound" }
   /// Hash: recipient domain → JSON of its outbound TLS mode.
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.

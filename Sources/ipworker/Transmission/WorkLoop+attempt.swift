@@ -27,6 +27,8 @@ extension WorkLoop {
   }
 
   func signingKeys(domain: String) async throws -> [DKIMKey] {
+    // Relayed mail of strangers, where none of our domains can sign for it.
+    guard !domain.isEmpty else { return [] }
     if let key = keys.known(domain) { return key }
     let result = await withCheckedContinuation { continuation in
       if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain)) }

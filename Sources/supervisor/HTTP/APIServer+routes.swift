@@ -27,6 +27,7 @@ struct APIParts: Sendable {
   var reputation: ReputationRoutes
   var decision: DecisionRoute
   var unsubscribes: UnsubscribeRoutes
+  var inbound: InboundRoutesAPI
 }
 
 extension APIServer {
@@ -36,7 +37,7 @@ extension APIServer {
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
-      + parts.unsubscribes.all
+      + parts.unsubscribes.all + parts.inbound.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
@@ -89,7 +90,7 @@ extension APIServer {
     (
       "docs",
       .text(
-        "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, "
+        "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, /inbound/routes, "
           + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist"
       )
     ),

@@ -15,6 +15,7 @@ struct MetricsText: Sendable {
   let deliveries: DeliveryMetrics
   let store: QueueStore
   let startedAt: Milliseconds
+  let inbound: InboundMetrics
 
   func render() async -> String {
     var page = MetricsPage()
@@ -22,6 +23,7 @@ struct MetricsText: Sendable {
     attempts(&page)
     await workers(&page)
     await webhooks(&page)
+    await inbound.add(to: &page)
     page.add("mta_redis_connected", .gauge, "1 while Redis is connected.", [([], store.client.session == nil ? 0 : 1)])
     page.add(
       "mta_start_time_seconds", .gauge, "When this supervisor started, Unix time in seconds.", [([], Double(startedAt) / 1000)])
