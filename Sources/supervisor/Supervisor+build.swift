@@ -192,14 +192,15 @@ enum Installation {
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
     let admission = Admission(store: store, config: config, log: log)
+    let verp = VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain)
     let intake = Intake(
-      store: store, host: host, config: config, numbers: MessageNumbers(store: store),
-      verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
+      store: store, host: host, config: config, numbers: MessageNumbers(store: store), verp: verp,
       pauses: pauses, log: log, heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
+    let inbound = try await Self.inbound(config, verp: verp, desk: ClosedDesk(), log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -214,7 +215,7 @@ enum Installation {
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
-      health: health, metrics: { await metrics.render() },
+      health: health, metrics: { await metrics.render() + inbound.metrics() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
@@ -258,6 +259,7 @@ enum Installation {
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
     services.append(application(config, server, group, log))
+    services += inbound.services
     services.append(Watchdog(outcomes: outcomes, store: store, fleet: fleet, log: log))
     services.append(StopNotice { admission.stop() })
     return services

@@ -43,6 +43,13 @@ package struct MTAConfig: Sendable {
   package struct Bounce: Sendable {
     package var domain = ""
     package var verpKey = ""
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
+  }
+
+  package struct Submission: Sendable {
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
   }
 
   package struct Webhook: Sendable, Equatable {
@@ -105,6 +112,7 @@ package struct MTAConfig: Sendable {
   package var smtp = SMTP()
   package var retry = RetryPolicy()
   package var bounce = Bounce()
+  package var submission = Submission()
   package var webhooks: [Webhook] = []
   /// Pool → addresses, in the file's order.
   package var pools: [(name: String, ips: [String])] = []
