@@ -129,6 +129,7 @@ let package = Package(
     tests("Feedback", ["Feedback", "MIME", "DeliveryPolicy"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
+    tests("SMTPServer", nio + ["SMTPServer", "SMTPProtocol", "MailModel", "TLS", "TestSupport"]),
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),

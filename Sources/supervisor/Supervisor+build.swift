@@ -196,16 +196,16 @@ enum Installation {
     let unsubscriptions = Unsubscriptions(store: store, signer: verp, tell: tell)
     let admission = Admission(store: store, config: config, log: log)
     let intake = Intake(
-      store: store, host: host, config: config, numbers: MessageNumbers(store: store),
-      verp: verp,
+      store: store, host: host, config: config, numbers: MessageNumbers(store: store), verp: verp,
       pauses: pauses, log: log, heads: heads)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
-    let inbound = try Inbound(
+    let parts = try InboundParts(
       config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
       effects: NoEffects(), http: httpClient, tell: tell, log: log)
+    let inbound = try await Self.inbound(config, receiver: parts.desk, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -216,11 +216,11 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
-      deliveries: deliveries, store: store, startedAt: startedAt, inbound: inbound.metrics)
+      deliveries: deliveries, store: store, startedAt: startedAt, inbound: parts.metrics)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
-      health: health, metrics: { await metrics.render() },
+      health: health, metrics: { await metrics.render() + inbound.metrics() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
@@ -228,7 +228,7 @@ enum Installation {
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
       decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
-      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: inbound.api)
+      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: parts.api)
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, log: log)
     let commands = AdminCommands(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
@@ -250,7 +250,7 @@ enum Installation {
     if let identity = reputation.identity { services.append(LoopService { await identity.run() }) }
     services.append(LoopService { await dispatcher.run() })
     services.append(LoopService { await housekeeping(history, store, config) })
-    services += inbound.services
+    services += parts.services
     services.append(LoopService { await fleet.run() })
     services.append(LoopService { await Self.seed(keys, config, log) })
     services.append(LoopService { await admission.run() })
@@ -266,6 +266,7 @@ enum Installation {
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
     services.append(application(config, server, group, log))
+    services += inbound.services
     services.append(Watchdog(outcomes: outcomes, store: store, fleet: fleet, log: log))
     services.append(StopNotice { admission.stop() })
     return services

@@ -44,9 +44,15 @@ package struct MTAConfig: Sendable {
     package var domain = ""
     package var verpKey = ""
     /// Where mail for the return-paths comes in; empty = nowhere on this host.
-    package var listen: [String] = []
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
     /// Who gets what is written to postmaster and abuse; empty = nobody.
     package var postmaster = ""
+  }
+
+  package struct Submission: Sendable {
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
   }
 
   package struct Webhook: Sendable, Equatable {
@@ -109,6 +115,7 @@ package struct MTAConfig: Sendable {
   package var smtp = SMTP()
   package var retry = RetryPolicy()
   package var bounce = Bounce()
+  package var submission = Submission()
   package var webhooks: [Webhook] = []
   /// Below which `/u/<token>` is served; empty = mail carries no unsubscribe links of ours.
   package var unsubscribeURL = ""

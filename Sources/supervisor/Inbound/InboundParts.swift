@@ -10,7 +10,7 @@ import Redis
 import ServiceLifecycle
 
 /// All that serves the mail that comes in, put together.
-struct Inbound: Sendable {
+struct InboundParts: Sendable {
   let desk: InboundDesk
   let api: InboundRoutesAPI
   let metrics: InboundMetrics
