@@ -204,7 +204,7 @@ enum Installation {
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
     let parts = try InboundParts(
       config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
-      effects: NoEffects(), http: httpClient, tell: tell, log: log)
+      returned: returned, http: httpClient, tell: tell, log: log)
     let inbound = try await Self.inbound(config, receiver: parts.desk, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)

@@ -1,30 +1,25 @@
 import DeliveryPolicy
 import Feedback
-import Logging
 import MailFormat
 import MailModel
-import Observability
-
-/// A message of ours that something came back about, as it was when it ended.
-struct KnownMessage: Sendable {
-  var number: MessageNumber
-  var record: MessageRecord
-  /// Its last attempt.
-  var result: AttemptResult
-  var serial: Int
-  var state: DoneRecord.FinalState
-}
+import Redis
 
 /// What comes back about a message that we sent: whose it was is decided by a signed token and nothing else; what it says is
-/// the writer's claim and judged by ``FeedbackReport``. Effects are durable when ``take(_:token:now:)`` returns, and happen once
-/// a message and kind, however often a report comes.
+/// the writer's claim and judged by ``FeedbackReport``. What follows is durable when ``take(_:token:now:)`` returns, and happens
+/// once a message and kind, however often a report comes (``ReturnedMail``).
 struct FeedbackDesk: Sendable {
+  enum Fault: Error {
+    /// The message is under way, or another host has its history: a later try finds it.
+    case notHereYet
+  }
+
   /// Reports on older mail have no effect: contract section 3 (15 days), and a day.
   static let tokenLife: Milliseconds = 16 * 86_400_000
 
   let signer: VERPSigner
-  let messages: @Sendable (VERPSigner.Verdict) async throws -> KnownMessage?
-  let effects: any FeedbackEffects
+  let history: HistoryStore
+  let store: QueueStore
+  let returned: ReturnedMail
   let counts: InboundCounts
 
   /// Mail to a signed return-path.
@@ -74,18 +69,42 @@ struct FeedbackDesk: Sendable {
 
   private func act(_ report: Feedback, on token: VERPSigner.Verdict, now: Milliseconds) async throws {
     guard report.kind == .bounce || report.kind == .complaint else { return count(report.kind) }
-    guard let message = try await messages(token) else { return counts.add(.unattributed) }
-    guard now - message.record.acceptedAt < Self.tokenLife else { return counts.add(.expired) }
-    switch report.kind {
-    case .complaint:
-      guard let complaint = report.complaint, complaint.isAgainstUs else { return counts.add(.ordinary) }
-      counts.add(try await effects.complained(message, complaint, now: now) ? .complained : .repeated)
-    default:
-      guard let failed = report.failure(of: message.record.recipient) else { return counts.add(.ordinary) }
-      // A message that has bounced has bounced.
-      guard message.state != .bounced else { return counts.add(.repeated) }
-      counts.add(try await effects.bounced(message, failed, now: now) ? .bounced : .repeated)
+    guard let number = try await number(token) else { return counts.add(.unattributed) }
+    let departed = try await history.departed(number)
+    if let departed, now - departed.record.acceptedAt > Self.tokenLife { return counts.add(.expired) }
+    guard let news = Self.news(report, about: departed?.record.recipient) else { return counts.add(.ordinary) }
+    switch try await returned.take(news, of: number) {
+    case .taken: counts.add(report.kind == .complaint ? .complained : .bounced)
+    case .repeated, .ended: counts.add(.repeated)
+    case .early: throw Fault.notHereYet
+    case .unknown:
+      guard try await store.hostCount() <= 1 else { throw Fault.notHereYet }
+      counts.add(.unattributed)
     }
+  }
+
+  private func number(_ token: VERPSigner.Verdict) async throws -> MessageNumber? {
+    switch token {
+    case .message(let number): return number
+    // Upstream's tokens name no organisation: two messages of one id cannot be told apart.
+    case .messageID(let id):
+      let entries = try await history.find(id, organisation: nil)
+      guard Set(entries.map(\.organizationId)).count == 1 else { return nil }
+      return entries.first.flatMap { MessageNumber($0.number) }
+    case .forged, .notVERP: return nil
+    }
+  }
+
+  private static func news(_ report: Feedback, about recipient: String?) -> ReturnedMail.News? {
+    if let complaint = report.complaint, report.kind == .complaint {
+      guard complaint.isAgainstUs else { return nil }
+      return .complaint(
+        .init(
+          text: "Complaint (\(complaint.type))" + (complaint.userAgent.map { " by \($0)" } ?? ""),
+          reportedDomain: complaint.reportedDomains.first.flatMap { DomainName.ascii($0) }, sourceISP: complaint.provider))
+    }
+    guard let failed = report.failure(of: recipient) else { return nil }
+    return .bounce(.init(diagnostic: failed.diagnostic, status: failed.status, replyClass: failed.replyClass))
   }
 
   private func count(_ kind: Feedback.Kind) {
@@ -99,22 +118,26 @@ struct FeedbackDesk: Sendable {
   }
 }
 
-/// What follows from feedback, each in one durable step. False = it had followed before.
-protocol FeedbackEffects: Sendable {
-  func bounced(_ message: KnownMessage, _ failure: Feedback.Recipient, now: Milliseconds) async throws -> Bool
-  func complained(_ message: KnownMessage, _ complaint: Feedback.Complaint, now: Milliseconds) async throws -> Bool
-}
-
 extension Feedback {
   /// What failed for good: the entry of that address, else the first failed one, since addresses are rewritten on their way.
-  func failure(of address: String) -> Recipient? {
+  func failure(of address: String?) -> Recipient? {
     let failed = recipients.filter { $0.action == .failed }
-    return failed.first { $0.address.lowercased() == address.lowercased() || $0.original?.lowercased() == address.lowercased() }
-      ?? failed.first
+    let wanted = address?.lowercased()
+    return failed.first { $0.address.lowercased() == wanted || $0.original?.lowercased() == wanted } ?? failed.first
   }
 }
 
 extension Feedback.Complaint {
   /// `not-spam` takes one back, and authentication failures are of whoever wrote in our name.
   var isAgainstUs: Bool { !["not-spam", "auth-failure", "dmarc"].contains(type) }
+
+  /// Whose feedback loop it is, by its own words (contract section 12.2).
+  var provider: MailboxProvider? {
+    let words = ([userAgent ?? ""] + reportedDomains).joined(separator: " ").lowercased()
+    let names: [(String, MailboxProvider)] = [
+      ("hotmail", .microsoft), ("outlook", .microsoft), ("microsoft", .microsoft), ("yahoo", .yahoo), ("aol", .yahoo), ("google", .gmail),
+      ("gmail", .gmail),
+    ]
+    return names.first { words.contains($0.0) }?.1
+  }
 }

@@ -18,7 +18,7 @@ struct InboundParts: Sendable {
 
   init(
     config: MTAConfig, store: QueueStore, signer: VERPSigner, history: HistoryStore, keys: KeyStore, intake: Intake,
-    unsubscriptions: Unsubscriptions, effects: any FeedbackEffects, http: HTTPClient,
+    unsubscriptions: Unsubscriptions, returned: ReturnedMail, http: HTTPClient,
     tell: @escaping @Sendable ([DoneRecord.Event]) async throws -> Void, log: Logger
   ) throws {
     let counts = InboundCounts()
@@ -28,10 +28,9 @@ struct InboundParts: Sendable {
     let forwarder = InboundForwarder(
       store: mailStore, routes: routes, secret: { secret }, post: { try await Self.post(http, $0, $1, $2) }, log: log)
     let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, tell: tell)
-    let known = KnownMessages(history: history, store: store)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
-      feedback: FeedbackDesk(signer: signer, messages: { try await known.find($0) }, effects: effects, counts: counts),
+      feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts),
       postmaster: PostmasterRelay(config: config, intake: intake, keys: keys, counts: counts), unsubscriptions: unsubscriptions,
       mails: mails, counts: counts, log: log)
     api = InboundRoutesAPI(config: config, routes: routes, mails: mailStore) { mail in
