@@ -200,7 +200,9 @@ enum Installation {
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
-    let inbound = try await Self.inbound(config, verp: verp, desk: ClosedDesk(), log: log)
+    let submission = SubmissionReceiver(
+      config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
+    let inbound = try await Self.inbound(config, verp: verp, desk: ClosedDesk(), submission: submission, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
