@@ -133,7 +133,7 @@ let package = Package(
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
-    tests("supervisor", ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "DNS", "TestSupport", logging]),
+    tests("supervisor", ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "DNS", "SMTPProtocol", "TestSupport", logging]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel"]),
   ]
 )

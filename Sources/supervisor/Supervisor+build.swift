@@ -205,7 +205,9 @@ enum Installation {
     let parts = try InboundParts(
       config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
       returned: returned, http: httpClient, tell: tell, log: log)
-    let inbound = try await Self.inbound(config, receiver: parts.desk, log: log)
+    let submission = SubmissionReceiver(
+      config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
+    let inbound = try await Self.inbound(config, receiver: parts.desk, submission: submission, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)

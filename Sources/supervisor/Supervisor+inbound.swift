@@ -32,9 +32,11 @@ struct Inbound: Sendable {
 
 extension Installation {
   /// Listens where the configuration says.
-  static func inbound(_ config: MTAConfig, receiver: any MailReceiver, log: Logger) async throws -> Inbound {
+  static func inbound(
+    _ config: MTAConfig, receiver: any MailReceiver, submission: SubmissionReceiver, log: Logger
+  ) async throws -> Inbound {
     var inbound = Inbound()
-    guard !config.bounce.listen.isEmpty else { return inbound }
+    guard !config.bounce.listen.isEmpty || !config.submission.listen.isEmpty else { return inbound }
     // A loop of their own: hostile clients and handshakes take no time from anything else.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     if !config.bounce.listen.isEmpty {
@@ -47,6 +49,27 @@ extension Installation {
         try await InboundService.start(
           "bounce", on: config.bounce.listen, tls: config.bounce.tls, group: group, options: options,
           receiver: receiver, log: log))
+    }
+    if !config.submission.listen.isEmpty {
+      var policy = SMTPServerPolicy(hostName: config.hostname, banner: "\(config.hostname) ESMTP Owlat MTA Submission")
+      policy.maxSize = SubmissionReceiver.maxSize
+      policy.requiresTLS = true
+      policy.requiresAuthentication = true
+      policy.parameters = SubmissionIdentity.parameters
+      policy.maxTransactions = 1000
+      policy.maxCommands = 100_000
+      var options = SMTPListener.Options(policy: policy, clock: SystemClock.now)
+      options.spoolDirectory = config.stateDir
+      options.limits.connections = 200
+      options.limits.command = .minutes(5)
+      // Clients with a key need not prove their patience; others learn nothing before the handshake.
+      options.limits.bannerDelay = .zero
+      // A message costs several times its size while it is packed.
+      options.limits.inHand = 48 << 20
+      inbound.services.append(
+        try await InboundService.start(
+          "submission", on: config.submission.listen, tls: config.submission.tls, group: group, options: options, receiver: submission,
+          log: log))
     }
     return inbound
   }
