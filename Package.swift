@@ -132,6 +132,7 @@ let package = Package(
     tests("Feedback", ["Feedback", "MIME", "DeliveryPolicy"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
+    tests("SMTPServer", nio + ["SMTPServer", "SMTPProtocol", "MailModel", "TLS", "TestSupport"]),
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
@@ -139,7 +140,7 @@ let package = Package(
       "supervisor",
       nio + [
         "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Redis", "DNS", "ControlProtocol", "MTAConfig", "Observability",
-        "TestSupport", logging,
+        "SMTPProtocol", "TestSupport", logging,
       ]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel", "TLS"]),
   ]

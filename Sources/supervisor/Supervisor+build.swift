@@ -183,13 +183,14 @@ enum Installation {
     let policy = PolicyRoutes(profiles: profiles, book: book, store: store, dispatcher: dispatcher, urls: urls)
 
     let relayed = FleetReference()
+    let tell: @Sendable ([DoneRecord.Event]) async throws -> Void = { events in
+      let now = SystemClock.now()
+      try await outbox.store(events.map { ($0, now) })
+      for sender in senders { sender.wake() }
+    }
     let reputation = Reputation(
       config: config, resolver: resolver, book: book, store: store, dispatcher: dispatcher, keys: keys, fleet: { relayed.fleet },
-      tell: { events in
-        let now = SystemClock.now()
-        try await outbox.store(events.map { ($0, now) })
-        for sender in senders { sender.wake() }
-      }, log: log)
+      tell: tell, log: log)
     let fleet = try Fleet(
       config: config,
       settings: WorkerLife.Settings(
@@ -202,10 +203,11 @@ enum Installation {
     relayed.fleet = fleet
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
+    let verp = VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain)
+    let unsubscriptions = Unsubscriptions(store: store, signer: verp, tell: tell)
     let admission = Admission(store: store, config: config, log: log)
     let intake = Intake(
-      store: store, host: host, config: config, numbers: MessageNumbers(store: store),
-      verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
+      store: store, host: host, config: config, numbers: MessageNumbers(store: store), verp: verp,
       pauses: pauses, admission: admission, log: log, heads: heads)
     let bulk = BulkSenders { await book.isBulkSender($0, at: $1) }
     let returned = ReturnedMail(
@@ -216,6 +218,12 @@ enum Installation {
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), inspectors: inspectors, bulk: bulk, clock: SystemClock.now)
+    let parts = try InboundParts(
+      config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
+      returned: returned, http: httpClient, tell: tell, log: log)
+    let submission = SubmissionReceiver(
+      config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
+    let inbound = try await Self.inbound(config, receiver: parts.desk, submission: submission, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -227,11 +235,11 @@ enum Installation {
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
       deliveries: deliveries, further: FurtherMetrics(inspectors: inspectors, bulk: bulk, returned: returned, book: book), store: store,
-      startedAt: startedAt)
+      startedAt: startedAt, inbound: parts.metrics)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
-      health: health, metrics: { await metrics.render() },
+      health: health, metrics: { await metrics.render() + inbound.metrics() },
       tenants: TenantRoutes(
         config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
@@ -239,7 +247,8 @@ enum Installation {
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
       decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
-      feedback: FeedbackRoutes(returned: returned, history: history, store: store, book: book))
+      feedback: FeedbackRoutes(returned: returned, history: history, store: store, book: book),
+      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: parts.api)
     let audit = AuditLog(path: config.stateDir + "/audit.jsonl", log: log)
     let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, audit: audit, log: log)
     let commands = AdminCommands(
@@ -270,6 +279,7 @@ enum Installation {
     if let identity = reputation.identity { services.append(LoopService { await identity.run() }) }
     services.append(LoopService { await dispatcher.run() })
     services.append(LoopService { await housekeeping(history, store, config) })
+    services += parts.services
     services.append(LoopService { await fleet.run() })
     services.append(LoopService { await Self.seed(keys, config, log) })
     services.append(LoopService { await admission.run() })
@@ -287,6 +297,7 @@ enum Installation {
       })
     // What was accepted is answered before intake refuses.
     services.append(StopNotice { admission.stop() })
+    services += inbound.services
     services.append(listener)
     services.append(
       StopNotice {

@@ -61,6 +61,11 @@ import Testing
     "GET /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "PUT /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "DELETE /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
+    "GET /u/:token": ["whoLeavesAListGetsNoMoreOfIt"], "POST /u/:token": ["whoLeavesAListGetsNoMoreOfIt"],
+    "POST /inbound/routes": ["routesTakeHoldAndRefuse"], "GET /inbound/routes": ["routesTakeHoldAndRefuse"],
+    "DELETE /inbound/routes/:domain/:address": ["routesTakeHoldAndRefuse"], "GET /v1/inbound/held": ["routesTakeHoldAndRefuse"],
+    "POST /v1/inbound/held/:id/release": ["routesTakeHoldAndRefuse"], "DELETE /v1/inbound/held/:id": ["routesTakeHoldAndRefuse"],
+    "GET /v1/unsubscribes": ["whoLeavesAListGetsNoMoreOfIt"], "DELETE /v1/unsubscribes/:list/:email": ["whoLeavesAListGetsNoMoreOfIt"],
     "GET /breakers": ["theBreakerOfAnOrganisation"], "POST /breakers/:organizationId/reset": ["theBreakerOfAnOrganisation"],
   ]
 

@@ -105,9 +105,10 @@ let minimal = """
   @Test func laterFeaturesAreValidatedAndNoticed() {
     let report = read(minimal + "\nwarming: { min_sample: 5 }\nbounce.x: 1\n")
     #expect(report.problems.map(\.key) == ["bounce.x"])
-    let fine = read(minimal + "\nunsubscribe: { base_url: \"https://u.example\" }\n")
+    let fine = read(minimal + "\nhistory: { keep_content_days: 3 }\nunsubscribe: { base_url: \"https://u.example/\" }\n")
     #expect(fine.problems == [])
-    #expect(fine.notices.map(\.key) == ["unsubscribe"])
+    #expect(fine.notices.map(\.key) == ["history.keep_content_days"])
+    #expect(fine.config?.unsubscribeURL == "https://u.example")
     #expect(read(minimal + "\nfallbacks: []\ninspectors: []\ntracking: { domain: \"\" }\n").problems == [])
     for refused in ["fallbacks: [{kind: ses}]", "inspectors: [{kind: rspamd}]", "tracking: {opens: true}"] {
       #expect(read(minimal + "\n" + refused + "\n").problems.count >= 1)
@@ -129,4 +130,41 @@ let minimal = """
 
   @Test(arguments: ["30", "s", "-1s", "1.5s", "1 s", "", "99999999999999999999d", "1w"])
   func notDurations(text: String) { #expect(ConfigReader.milliseconds(text) == nil) }
+}
+
+/// Where SMTP comes in.
+@Suite struct InboundConfigTests {
+  func read(_ bounce: String, _ rest: String = "", _ environment: [String: String] = [:]) -> ConfigReport {
+    let yaml = """
+      api: { master_key: k }
+      bounce: { domain: b.example.net, verp_key: "0123456789abcdef0123456789abcdef"\(bounce.isEmpty ? "" : ", " + bounce) }
+      pools: { p: { ips: [192.0.2.1] } }
+      \(rest)
+      """
+    return MTAConfig.read(yaml: yaml, environment: environment, hostName: "host.example.net", readFile: { _ in nil })
+  }
+
+  @Test func listensInTheirForms() throws {
+    let report = read(
+      "listen: \"0.0.0.0:25\", tls: {cert: /c, key: /k}",
+      "submission: { listen: [\"[::]:587\", \"0.0.0.0:465\", {address: \"0.0.0.0:2465\", tls: implicit}, {address: \"0.0.0.0:465\", tls: starttls}], "
+        + "tls: {cert: /c, key: /k} }")
+    #expect(report.problems == [] && report.notices == [])
+    let config = try #require(report.config)
+    #expect(config.bounce.listen == [.init(host: "0.0.0.0", port: 25)])
+    #expect(config.bounce.tls == .init(certificate: "/c", key: "/k"))
+    #expect(config.submission.listen.map(\.isImplicitTLS) == [false, true, true, false])
+    #expect(config.submission.listen.first?.host == "::")
+    #expect(read("", "", ["BOUNCE_PORT": "2525"]).config?.bounce.listen == [.init(host: "0.0.0.0", port: 2525)])
+    #expect(read("", "", ["OWLAT_BOUNCE_LISTEN": "[\"127.0.0.1:26\"]", "BOUNCE_PORT": "25"]).config?.bounce.listen.map(\.port) == [26])
+  }
+
+  @Test(arguments: [
+    ("listen: [nowhere]", "", "bounce.listen"), ("listen: [{address: \"0.0.0.0:25\", tls: implicit}]", "", "bounce.listen"),
+    ("tls: {cert: /c}", "", "bounce.tls"), ("", "submission: {listen: [\"0.0.0.0:587\"]}", "submission.tls"),
+    ("", "submission: {listen: [{address: \"0.0.0.0:587\", tls: maybe}], tls: {cert: /c, key: /k}}", "submission.listen[0].tls"),
+    ("", "submission: {listen: [{address: \"0.0.0.0:587\", colour: red}], tls: {cert: /c, key: /k}}", "submission.listen[0].colour"),
+  ]) func faults(bounce: String, rest: String, key: String) {
+    #expect(read(bounce, rest).problems.map(\.key).contains(key), "\(read(bounce, rest).problems)")
+  }
 }

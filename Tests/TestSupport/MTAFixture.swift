@@ -43,6 +43,8 @@ package final class MTAFixture: @unchecked Sendable {
     /// More members of `limits`, and the disk space below which intake refuses.
     package var limits = ""
     package var minFreeMiB = 1
+    /// Members of `bounce` beside domain and key.
+    package var bounce = ""
     package var isWarmed = true
     /// EHLO name by address.
     package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
@@ -133,7 +135,7 @@ package final class MTAFixture: @unchecked Sendable {
       runtime_dir: \(scratch.path)/r
       api: { listen: "127.0.0.1:\(port)", master_key: \(Self.key) }
       smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
-      bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef" }
+      bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef"\(options.bounce.isEmpty ? "" : ", " + options.bounce) }
       limits: { min_free_mib: \(options.minFreeMiB), org_daily: 100000000, org_hourly: 100000000\(options.limits.isEmpty ? "" : ", " + options.limits) }
       providers: { \(options.providers) }
       \(options.reputation)

@@ -17,6 +17,9 @@ package final class PeerMTA: @unchecked Sendable {
     package var pipelining = true
     package var chunking = true
     package var startTLS = false
+    /// Port of loopback to which it returns what it cannot deliver; nil = it returns nothing. It then takes mail for
+    /// `late…@` and finds that the mailbox is gone, and for `slow…@` and finds that it must wait.
+    package var returns: (domain: String, port: Int)?
 
     package init(pipelining: Bool = true, chunking: Bool = true, startTLS: Bool = false) {
       self.pipelining = pipelining

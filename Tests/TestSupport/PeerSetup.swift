@@ -63,6 +63,21 @@ struct PeerSetup {
       virtual_gid_maps = static:906
 
       """
+    let returning = """
+      transport_maps = regexp:/etc/postfix/transport
+      queue_run_delay = 2s
+      minimal_backoff_time = 1s
+      delay_warning_time = 1s
+
+      """
+    let transport = options.returns.map { domain, port in
+      """
+      /^late.*@/ error:5.1.1 the mailbox is gone
+      /^slow.*@/ retry:4.2.0 the mailbox is busy
+      /@\(domain.replacing(".", with: "\\."))$/ smtp:[127.0.0.1]:\(port)
+
+      """
+    }
     let master = """
       \(port) inet n - n - - smtpd
       cleanup unix n - n - 0 cleanup
@@ -77,12 +92,16 @@ struct PeerSetup {
       error unix - - n - - error
       retry unix - - n - - error
       virtual unix - n n - - virtual
+      smtp unix - - n - - smtp
       anvil unix - - n - 1 anvil
       postlog unix-dgram n - n - 1 postlogd
 
       """
     return PeerSetup(
-      files: ["etc/postfix/main.cf": main + tls, "etc/postfix/master.cf": master, "etc/postfix/boxes": "!/^unknown/ box/\n"],
+      files: [
+        "etc/postfix/main.cf": main + tls + (transport == nil ? "" : returning), "etc/postfix/master.cf": master,
+        "etc/postfix/boxes": "!/^unknown/ box/\n", "etc/postfix/transport": transport ?? "",
+      ],
       script: """
         cd "$1"
         mkdir -p var/lib/postfix var/spool/postfix
@@ -127,6 +146,33 @@ struct PeerSetup {
       smtputf8_advertise_hosts = *
 
       """
+    let back = options.returns.map { domain, port in
+      (
+        routers: """
+          back:
+            driver = manualroute
+            domains = \(domain)
+            route_list = * 127.0.0.1
+            self = send
+            transport = out
+          late:
+            driver = redirect
+            local_parts = ^late
+            allow_fail
+            no_verify
+            data = :fail: the mailbox is gone
+          slow:
+            driver = redirect
+            local_parts = ^slow
+            allow_defer
+            no_verify
+            data = :defer: the mailbox is busy
+
+          """,
+        transports: "out:\n  driver = smtp\n  port = \(port)\n  allow_localhost\n  hosts_try_fastopen =\n",
+        retry: "begin retry\n* * F,1h,2s\n"
+      )
+    }
     let rest = """
       begin acl
       rcpt:
@@ -134,12 +180,12 @@ struct PeerSetup {
         require verify = recipient
         accept control = dkim_disable_verify
       begin routers
-      all:
+      \(back?.routers ?? "")all:
         driver = accept
         local_parts = !^unknown
         transport = box
       begin transports
-      box:
+      \(back?.transports ?? "")box:
         driver = appendfile
         maildir_format
         directory = /mail/box
@@ -150,15 +196,16 @@ struct PeerSetup {
         return_path_add
 
       """
+    let delays = back == nil ? "" : "delay_warning = 1s\n"
     return PeerSetup(
-      files: ["etc/exim4/exim4.conf": main + tls + rest],
+      files: ["etc/exim4/exim4.conf": main + tls + delays + rest + (back?.retry ?? "")],
       script: """
         cd "$1"
         mkdir -p var/spool/exim4 var/log/exim4
         chown 903:903 mail var/spool/exim4 var/log/exim4
         if [ -e etc/tls.key ]; then chown 903 etc/tls.key; fi
         """,
-      command: ["/usr/sbin/exim4", "-bdf", "-q1m"])
+      command: ["/usr/sbin/exim4", "-bdf", back == nil ? "-q1m" : "-q2s"])
   }
 
   private static func opensmtpd(_ options: PeerMTA.Options, _ port: Int, _ domains: [String]) -> PeerSetup {

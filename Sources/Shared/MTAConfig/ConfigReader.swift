@@ -130,6 +130,16 @@ package struct ConfigReader {
     }
   }
 
+  /// A list, or one item that stands alone.
+  package mutating func items(_ key: String) -> [ConfigNode] {
+    guard let node = node(key) else { return [] }
+    switch node {
+    case .list(let items, _): return items
+    case .scalar(let text, _) where text.isEmpty: return []
+    default: return [node]
+    }
+  }
+
   package mutating func map(_ key: String) -> [(key: String, value: ConfigNode)]? {
     guard let node = node(key) else { return nil }
     switch node {

@@ -199,8 +199,6 @@ extension MTAConfig {
     let opens = reader.bool("tracking.opens", false)
     let clicks = reader.bool("tracking.clicks", false)
     if !domain.isEmpty || opens || clicks { reader.problem("tracking", "is not supported in this version: leave it empty") }
-    let base = reader.text("unsubscribe.base_url", "")
-    if !base.isEmpty, URL(string: base)?.scheme != "https" { reader.problem("unsubscribe.base_url", "must be an https URL") }
     _ = reader.integer("history.keep_content_days", 0...3650, 0)
   }
 }

@@ -21,6 +21,7 @@ extension MTAConfig {
     config.readRedis(&reader)
     config.readSMTP(&reader)
     config.readBounce(&reader)
+    config.readInbound(&reader)
     config.readWebhooks(&reader, environment)
     config.readPools(&reader, environment)
     config.readProviders(&reader)
@@ -43,7 +44,7 @@ extension MTAConfig {
 
   /// Features of later versions.
   private static let laterKeys = [
-    "api.tls", "redis.min_replicas", "redis.ca", "bounce.listen", "bounce.postmaster", "bounce.tls", "submission", "unsubscribe",
+    "api.tls", "redis.min_replicas", "redis.ca",
     "history.keep_content_days",
   ]
 
@@ -148,15 +149,13 @@ extension MTAConfig {
     } else if bounce.verpKey.utf8.count < 32 {
       reader.problem("bounce.verp_key", "must have at least 32 octets")
     }
-    for listen in reader.texts("bounce.listen", []) where Self.listenAddress(listen) == nil {
-      reader.problem("bounce.listen", "\(listen) must be address:port")
+    bounce.postmaster = reader.text("bounce.postmaster", "")
+    if !bounce.postmaster.isEmpty, EmailAddress(bounce.postmaster) == nil { reader.problem("bounce.postmaster", "must be an address") }
+    let base = reader.text("unsubscribe.base_url", "")
+    if !base.isEmpty, URL(string: base)?.scheme != "https" || base.utf8.count > 200 || base.contains(where: { $0 == "?" || $0 == "#" }) {
+      reader.problem("unsubscribe.base_url", "must be an https URL of at most 200 octets without ? and #")
     }
-    let postmaster = reader.text("bounce.postmaster", "")
-    if !postmaster.isEmpty, EmailAddress(postmaster) == nil { reader.problem("bounce.postmaster", "must be an address") }
-    for key in ["bounce.tls.cert", "bounce.tls.key", "submission.tls.cert", "submission.tls.key"] { _ = reader.text(key, "") }
-    for listen in reader.texts("submission.listen", []) where Self.listenAddress(listen) == nil {
-      reader.problem("submission.listen", "\(listen) must be address:port")
-    }
+    unsubscribeURL = base.hasSuffix("/") ? String(base.dropLast()) : base
   }
 
   private mutating func readWebhooks(_ reader: inout ConfigReader, _ environment: [String: String]) {

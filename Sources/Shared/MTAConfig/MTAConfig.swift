@@ -49,6 +49,16 @@ package struct MTAConfig: Sendable {
   package struct Bounce: Sendable {
     package var domain = ""
     package var verpKey = ""
+    /// Where mail for the return-paths comes in; empty = nowhere on this host.
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
+    /// Who gets what is written to postmaster and abuse; empty = nobody.
+    package var postmaster = ""
+  }
+
+  package struct Submission: Sendable {
+    package var listen: [Listen] = []
+    package var tls: TLSFiles?
   }
 
   package struct Webhook: Sendable, Equatable {
@@ -114,7 +124,10 @@ package struct MTAConfig: Sendable {
   package var smtp = SMTP()
   package var retry = RetryPolicy()
   package var bounce = Bounce()
+  package var submission = Submission()
   package var webhooks: [Webhook] = []
+  /// Below which `/u/<token>` is served; empty = mail carries no unsubscribe links of ours.
+  package var unsubscribeURL = ""
   /// Pool → addresses, in the file's order.
   package var pools: [(name: String, ips: [String])] = []
   /// Every address once.

@@ -60,9 +60,13 @@ package enum MessageRenderer {
     fields.append(HeaderEncoding.fold("To", record.recipient))
     fields.append(HeaderEncoding.unstructured("Subject", content.subject))
     fields.append(HeaderEncoding.fold("MIME-Version", "1.0"))
+    let unsubscribe = FeedbackFields.unsubscribe(record)
     for field in content.headers where !isStructural(field.name) {
+      // Ours stands for the author's, or the two could lead to different places.
+      if !unsubscribe.isEmpty, FeedbackFields.isUnsubscribe(field.name) { continue }
       fields.append(HeaderEncoding.unstructured(field.name, field.value))
     }
+    fields += unsubscribe + FeedbackFields.complaint(record)
     fields.append(HeaderEncoding.unstructured("X-Owlat-Message-Id", record.messageID))
     fields.append(HeaderEncoding.unstructured("X-Owlat-Org-Id", record.organisation))
     let root = body(content, boundary: token(record))

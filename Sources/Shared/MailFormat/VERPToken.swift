@@ -8,7 +8,7 @@ package struct VERPSigner: Sendable {
   private static let version: UInt8 = 1
   private static let macLength = 10
 
-  private let key: [UInt8]
+  let key: [UInt8]
   private let installation: [UInt8]
 
   /// - Parameters:
@@ -20,9 +20,17 @@ package struct VERPSigner: Sendable {
   }
 
   /// Left part of our Message-ID, and the return-path's local part behind ``prefix``.
-  package func token(_ number: MessageNumber) -> String {
+  package func token(_ number: MessageNumber) -> String { token(number, .returnPath) }
+
+  func token(_ number: MessageNumber, _ use: Use) -> String {
     let payload = payload(number)
-    return Base32.encode(payload + mac(payload))
+    return Base32.encode(payload + mac(payload, use))
+  }
+
+  /// What a token is for; one made for one use proves nothing for another.
+  enum Use: String {
+    case returnPath = "verp1:"
+    case complaint = "cfbl1:"
   }
 
   /// What a local part proves.
@@ -38,12 +46,14 @@ package struct VERPSigner: Sendable {
     guard localPart.lowercased().hasPrefix(Self.prefix) else { return .notVERP }
     let rest = localPart.dropFirst(Self.prefix.count)
     if rest.contains("+") { return verifyUpstream(String(rest), now) }
-    guard let bytes = Base32.decode(rest), bytes.count == 13 + Self.macLength, bytes[0] == Self.version else {
-      return .forged
-    }
+    return verify(token: rest, .returnPath).map { .message($0) } ?? .forged
+  }
+
+  func verify(token: some StringProtocol, _ use: Use) -> MessageNumber? {
+    guard let bytes = Base32.decode(token), bytes.count == 13 + Self.macLength, bytes[0] == Self.version else { return nil }
     let payload = Array(bytes[..<13])
-    guard Digest.isEqual(mac(payload), Array(bytes[13...])), Array(payload[1..<5]) == installation else { return .forged }
-    return .message(MessageNumber(payload[5...].reduce(0) { $0 << 8 | UInt64($1) }))
+    guard Digest.isEqual(mac(payload, use), Array(bytes[13...])), Array(payload[1..<5]) == installation else { return nil }
+    return MessageNumber(payload[5...].reduce(0) { $0 << 8 | UInt64($1) })
   }
 
   private func payload(_ number: MessageNumber) -> [UInt8] {
@@ -52,8 +62,8 @@ package struct VERPSigner: Sendable {
     return payload
   }
 
-  private func mac(_ payload: [UInt8]) -> [UInt8] {
-    Array(Digest.hmacSHA256(key: key, Array("verp1:".utf8) + payload).prefix(Self.macLength))
+  private func mac(_ payload: [UInt8], _ use: Use) -> [UInt8] {
+    Array(Digest.hmacSHA256(key: key, Array(use.rawValue.utf8) + payload).prefix(Self.macLength))
   }
 
   /// Today's window and the six before it; none ahead.
@@ -73,7 +83,7 @@ package struct VERPSigner: Sendable {
     return .forged
   }
 
-  private static func urlSafe(_ text: String) -> String {
+  static func urlSafe(_ text: String) -> String {
     text.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
   }
 }

@@ -2,7 +2,7 @@
 /// here once, and only stored and signed afterwards.
 package struct DeliveryEvent: Sendable, Equatable {
   package enum Kind: String, Sendable, CaseIterable {
-    case sent, bounced, failed, deferred, uncertain, complained
+    case sent, bounced, failed, deferred, uncertain, complained, unsubscribed
     case classified = "smtp.classified"
     case circuitBreaker = "org.circuit_breaker"
     case complaintRate = "campaign.complaint_rate"
@@ -10,9 +10,10 @@ package struct DeliveryEvent: Sendable, Equatable {
     case delisted = "ip.delisted"
     case warmingComplete = "ip.warming_complete"
     case allIPsBlocked = "all_ips_blocked"
+    case inboundReceived = "inbound.received"
 
     /// Upstream knows it; the others are additive and go to endpoints whose list is empty or names them.
-    package var isUpstream: Bool { self != .deferred && self != .uncertain }
+    package var isUpstream: Bool { self != .deferred && self != .uncertain && self != .unsubscribed }
   }
 
   package enum Value: Sendable, Equatable {

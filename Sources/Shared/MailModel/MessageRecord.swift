@@ -38,6 +38,13 @@ package struct MessageRecord: Sendable, Equatable {
   package var values: [TemplateValue] = []
   /// The author as the From field has it, for logs.
   package var author = ""
+  /// What it is unsubscribed from, and by which URL (RFC 8058); both nil when it carries no such link.
+  package var list: String?
+  package var unsubscribeURL: String?
+  /// Where a subject with the URL's token unsubscribes too; nil when we take no mail.
+  package var unsubscribeAddress: String?
+  /// Of the feedback address (RFC 9477); nil when the message has none.
+  package var complaintToken: String?
 
   package init(
     messageID: String, workAttemptID: String?, organisation: String, recipient: String, pool: String,
@@ -78,6 +85,10 @@ package struct MessageRecord: Sendable, Equatable {
     static let valueName: UInt8 = 17
     static let value: UInt8 = 18
     static let author: UInt8 = 19
+    static let list: UInt8 = 20
+    static let unsubscribeURL: UInt8 = 21
+    static let unsubscribeAddress: UInt8 = 22
+    static let complaintToken: UInt8 = 23
   }
 
   package func encoded() -> [UInt8] {
@@ -99,6 +110,10 @@ package struct MessageRecord: Sendable, Equatable {
     writer.put(Tag.contentSize, contentSize)
     if isSealed { writer.put(Tag.isSealed, true) }
     if !author.isEmpty { writer.put(Tag.author, author) }
+    writer.put(Tag.list, list)
+    writer.put(Tag.unsubscribeURL, unsubscribeURL)
+    writer.put(Tag.unsubscribeAddress, unsubscribeAddress)
+    writer.put(Tag.complaintToken, complaintToken)
     for value in values {
       writer.put(Tag.valueName, value.name)
       writer.put(Tag.value, value.value)
@@ -130,6 +145,10 @@ package struct MessageRecord: Sendable, Equatable {
       case Tag.contentSize: contentSize = field.int
       case Tag.isSealed: isSealed = field.bool
       case Tag.author: author = field.string
+      case Tag.list: list = field.string
+      case Tag.unsubscribeURL: unsubscribeURL = field.string
+      case Tag.unsubscribeAddress: unsubscribeAddress = field.string
+      case Tag.complaintToken: complaintToken = field.string
       case Tag.valueName: values.append(TemplateValue(name: field.string, value: ""))
       case Tag.value: if !values.isEmpty { values[values.count - 1].value = field.string }
       default: continue

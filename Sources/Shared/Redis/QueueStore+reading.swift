@@ -15,6 +15,9 @@ extension QueueStore {
     _ = try await client.send(RedisCommand("SADD", keys.hosts, host))
   }
 
+  /// How many hosts ever shared this installation.
+  package func hostCount() async throws -> Int { try await client.send(RedisCommand("SCARD", keys.hosts)).int ?? 0 }
+
   /// The whole directory, in slices; `take` gets each slice. Its rows are as new as any answer made before the call: an older
   /// answer that is read later must not hide them.
   package func readDirectory(_ take: ([QueueHead]) async -> Void) async throws {

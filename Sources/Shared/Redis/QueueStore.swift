@@ -48,7 +48,7 @@ package struct QueueStore: Sendable {
       command.add(item.contentHash)
       command.add(item.record.encoded())
       command.add(item.receiptUntil)
-      command.add(item.address)
+      command.add(item.list.map { "\(item.address)\n\($0)" } ?? item.address)
     }
     let reply = try Reply(await client.send(command, timeLimit: .seconds(5)))
     let answers = try reply.array(0).map { value in

@@ -17,6 +17,8 @@ package struct AcceptItem: Sendable {
   package var receiptUntil: Milliseconds
   /// ``EmailAddress/normalised``.
   package var address: String
+  /// What its recipient may have unsubscribed from.
+  package var list: String?
 
   package init(
     number: MessageNumber, record: MessageRecord, identity: String, group: Group, score: Milliseconds,

@@ -12,7 +12,7 @@ package struct RedisKeys: Sendable {
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
     "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
-    "sessions": ":conn:", "feedback": ":fb:",
+    "sessions": ":conn:", "feedback": ":fb:", "unsubscribed": ":uns:",
   ]
 
   /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
@@ -69,10 +69,14 @@ package struct RedisKeys: Sendable {
   package var providerProfiles: String { prefix + ":isp" }
   /// Hash: part of a URL, lower case → JSON of when it was blocked.
   package var urlBlocklist: String { prefix + ":urls" }
+  /// Hash: `domain:address` → JSON of an inbound route.
+  package var inboundRoutes: String { prefix + ":inbound" }
   /// Hash: recipient domain → JSON of its outbound TLS mode.
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.
   package var pauses: String { prefix + ":paused" }
+  /// Hash of an organisation: address, line feed, list → when it was left and in which message.
+  package func unsubscribed(_ organisation: String) -> String { prefix + ":uns:" + organisation }
   /// Hash: address → row. Scope is an organisation, or `*` for all.
   package func suppression(_ scope: String) -> String { prefix + ":sup:" + scope }
 }

@@ -11,7 +11,7 @@ local NAME = {
   message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy', sessions = ':conn:', feedback = ':fb:',
+  policy = ':policy', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
 }
 
 local INLINE_LIMIT = 32768
@@ -118,8 +118,15 @@ local function release(p, num, content)
   end
 end
 
--- Suppression rows: hash `sup:<organisation or *>`, address → `<until ms or 0> <reason> <since ms> <source>`.
+-- Suppression rows: hash `sup:<organisation or *>`, address → `<until ms or 0> <reason> <since ms> <source>`. Whom a message may
+-- not reach is its address, and behind a line feed the list that its recipient may have left: hash `uns:<organisation>`,
+-- `<address> LF <list>` → `<since ms> told|untold <message id>`.
 local function is_suppressed(p, org, address, now)
+  local bare = string.match(address, '^([^\n]*)\n')
+  if bare then
+    if redis.call('HEXISTS', p .. NAME.unsubscribed .. org, address) == 1 then return true end
+    address = bare
+  end
   for _, scope in ipairs({ '*', org }) do
     local row = redis.call('HGET', p .. NAME.suppression .. scope, address)
     if row then

@@ -28,6 +28,8 @@ extension WorkLoop {
 
   /// - Parameter entry: the message that is to be signed; without one the supervisor gives no key.
   func signingKeys(domain: String, for entry: WorkEntry) async throws -> [DKIMKey] {
+    // Relayed mail of strangers, where none of our domains can sign for it.
+    guard !domain.isEmpty else { return [] }
     if let key = keys.known(domain) { return key }
     let result = await withCheckedContinuation { continuation in
       if keys.wait(for: domain, continuation) { control?.send(.needKey(domain: domain, entryID: entry.entryID)) }

@@ -27,6 +27,8 @@ struct APIParts: Sendable {
   var reputation: ReputationRoutes
   var decision: DecisionRoute
   var feedback: FeedbackRoutes
+  var unsubscribes: UnsubscribeRoutes
+  var inbound: InboundRoutesAPI
 }
 
 extension APIServer {
@@ -38,6 +40,7 @@ extension APIServer {
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
       + UncertainRoutes(mail: UncertainMail(explainer: parts.explainer, host: parts.queue.admin.host)).all
       + parts.feedback.all
+      + parts.unsubscribes.all + parts.inbound.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
@@ -90,7 +93,7 @@ extension APIServer {
     (
       "docs",
       .text(
-        "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, "
+        "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, /inbound/routes, "
           + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist"
       )
     ),

@@ -16,6 +16,7 @@ struct MetricsText: Sendable {
   let further: FurtherMetrics
   let store: QueueStore
   let startedAt: Milliseconds
+  let inbound: InboundMetrics
 
   func render() async -> String {
     var page = MetricsPage()
@@ -24,6 +25,7 @@ struct MetricsText: Sendable {
     await workers(&page)
     await webhooks(&page)
     await further.add(to: &page)
+    await inbound.add(to: &page)
     page.add("mta_redis_connected", .gauge, "1 while Redis is connected.", [([], store.client.session == nil ? 0 : 1)])
     page.add(
       "mta_start_time_seconds", .gauge, "When this supervisor started, Unix time in seconds.", [([], Double(startedAt) / 1000)])

@@ -57,6 +57,7 @@ actor Intake {
   private let config: MTAConfig
   private let numbers: MessageNumbers
   private let verp: VERPSigner
+  private let links: FeedbackLinks
   private let pauses: Pauses
   private let admission: Admission
   private let heads: @Sendable ([QueueHead]) async -> Void
@@ -84,6 +85,7 @@ actor Intake {
     self.config = config
     self.numbers = numbers
     self.verp = verp
+    links = FeedbackLinks(config: config, signer: verp)
     self.pauses = pauses
     self.admission = admission
     self.heads = heads
@@ -248,11 +250,13 @@ actor Intake {
       submission.content.authorName.map { "\($0) <\(submission.content.authorAddress)>" } ?? submission.content.authorAddress
     record.values = submission.values
     record.isSealed = submission.content.sealed != nil
+    links.add(to: &record, submission, number: number)
     var item = AcceptItem(
       number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
       group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
       score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: ready.hash,
       receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
+    item.list = submission.list
     if let objection = submission.objection { item.outcome = Dispatcher.outcome(.screened, now, detail: objection) }
     item.heldFor = pauses.reason(campaign: submission.campaignID, tags: submission.tags)
     return item

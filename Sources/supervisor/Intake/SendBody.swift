@@ -53,6 +53,22 @@ struct SendBody: Decodable, Sendable {
     }
   }
 
+  /// `true`, `false` or `{list}`.
+  enum UnsubscribeValue: Decodable, Sendable {
+    case flag(Bool)
+    case list(Member<String>)
+
+    enum CodingKeys: String, CodingKey { case list }
+
+    init(from decoder: any Decoder) throws {
+      if let flag = try? decoder.singleValueContainer().decode(Bool.self) {
+        self = .flag(flag)
+      } else {
+        self = .list(try decoder.container(keyedBy: CodingKeys.self).member(.list))
+      }
+    }
+  }
+
   /// Only that it is there, and of what kind.
   struct Anything: Decodable, Sendable {
     init(from decoder: any Decoder) throws {}
@@ -85,11 +101,12 @@ struct SendBody: Decodable, Sendable {
   var sendAt: Member<TimeValue>
   var deliverBy: Member<TimeValue>
   var tracking: Member<[String: Bool]>
+  var unsubscribe: Member<UnsubscribeValue>
 
   enum CodingKeys: String, CodingKey {
     case messageId, to, from, subject, html, text, amp, replyTo, headers, ipPool, organizationId, dkimDomain
     case engagementScore, messageType, deliveryDomain, workAttemptId, routingLease, routingReentryToken, routingReentry
-    case allowedFromAddresses, sealedMimeBase64, attachments, tags, campaignId, sendAt, deliverBy, tracking
+    case allowedFromAddresses, sealedMimeBase64, attachments, tags, campaignId, sendAt, deliverBy, tracking, unsubscribe
   }
 
   init(from decoder: any Decoder) throws {
@@ -121,6 +138,7 @@ struct SendBody: Decodable, Sendable {
     sendAt = box.member(.sendAt)
     deliverBy = box.member(.deliverBy)
     tracking = box.member(.tracking)
+    unsubscribe = box.member(.unsubscribe)
   }
 }
 

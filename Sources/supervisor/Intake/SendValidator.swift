@@ -43,6 +43,8 @@ struct Submission: Sendable {
   var isPromotional = false
   /// Of a template's names.
   var values: [MessageRecord.TemplateValue] = []
+  /// What its recipient may unsubscribe from; nil = it carries no link for that.
+  var list: String?
 }
 
 /// Turns a body into a submission or the first thing wrong with it, in upstream's order and with its texts (contract
@@ -75,12 +77,14 @@ struct SendValidator: Sendable {
     }
     let pool = try pool(body)
     let (sendAt, deliverBy) = try times(body, now)
-    return Submission(
+    var submission = Submission(
       messageID: basics.messageID, workAttemptID: try workAttemptID(body.workAttemptId, mode), organisation: organisation,
       recipient: basics.recipient, pool: pool, dkimDomain: dkimDomain, content: content,
       messageIDField: try messageIDField(body), campaignID: try label(body.campaignId, "campaignId", 128),
       tags: try tags(body), band: PriorityBand(engagementScore: score(body.engagementScore)), sendAt: sendAt,
       deliverBy: deliverBy, deliveryDomain: body.deliveryDomain.value ?? "production")
+    submission.list = try list(body.unsubscribe, campaign: submission.campaignID)
+    return submission
   }
 
   private struct Basics {

@@ -158,3 +158,13 @@ actor KeyStore {
 
   private func encode(_ row: Row) throws -> String { String(decoding: try JSONEncoder().encode(row), as: UTF8.self) }
 }
+
+extension KeyStore {
+  /// Hosts of return-paths that differ from the configuration's.
+  func returnPathHosts() async throws -> Set<String> {
+    Set(
+      try await store.dkimDomains().compactMap { _, text in
+        (try? JSONDecoder().decode(Row.self, from: Data(text.utf8)))?.returnPathHost
+      })
+  }
+}

@@ -1,0 +1,69 @@
+import Logging
+import MailFormat
+import MailModel
+import Observability
+import SMTPServer
+
+/// Whoever writes to our return-paths, feedback addresses, postmaster or routes: decides at RCPT who is taken in, and answers 250
+/// to a mail only when what follows from it is durable (DESIGN section 9). Every step may be repeated: a client that missed our
+/// answer sends the same mail again.
+struct InboundDesk: MailReceiver {
+  let addresses: InboundAddresses
+  let feedback: FeedbackDesk
+  let postmaster: PostmasterRelay
+  let unsubscriptions: Unsubscriptions
+  let mails: InboundMails
+  let counts: InboundCounts
+  let log: Logger
+
+  func accepts(recipient: String, session: InboundSession) async -> RecipientAnswer {
+    let address: InboundAddress
+    do { address = try await addresses.read(recipient, now: SystemClock.now()) } catch { return .later(Self.later) }
+    switch address {
+    case .returnPath, .complaints, .feedback, .unsubscribe: return .ok
+    case .postmaster where postmaster.isConfigured: return .ok
+    case .route(let route) where [.endpoint, .accept, .hold].contains(route.mode): return .ok
+    case .forged:
+      counts.add(.forged)
+      return .refused(SMTPReply(code: 550, lines: ["5.1.1 This address was not made by us"]))
+    case .route, .postmaster, .unknown:
+      counts.add(.unknownRecipient)
+      return .refused(SMTPReply(code: 550, lines: ["5.1.1 Mailbox not found"]))
+    }
+  }
+
+  func received(_ mail: ReceivedMail) async -> SMTPReply {
+    do {
+      let octets = try mail.content.octets()
+      for recipient in mail.recipients {
+        switch try await addresses.read(recipient, now: mail.receivedAt) {
+        case .returnPath(let verdict): try await feedback.take(octets, token: verdict, now: mail.receivedAt)
+        case .complaints(let number): try await feedback.take(octets, complaintsOf: number, now: mail.receivedAt)
+        case .feedback: try await feedback.take(octets, now: mail.receivedAt)
+        case .unsubscribe: try await unsubscribe(octets, now: mail.receivedAt)
+        case .postmaster:
+          if let refusal = try await postmaster.relay(mail, octets) { return refusal }
+        case .route(let route): try await mails.take(mail, octets, to: recipient, by: route)
+        // Taken at RCPT and gone since, as a route that was removed meanwhile.
+        case .forged, .unknown: return SMTPReply(code: 550, lines: ["5.1.1 Mailbox not found"])
+        }
+      }
+      return SMTPReply(code: 250, lines: ["2.0.0 OK: message accepted"])
+    } catch {
+      log.warning("mail that came in cannot be kept; its sender will try again", metadata: [LogKey.error: "\(error)"])
+      counts.add(.later)
+      return Self.later
+    }
+  }
+
+  private static let later = SMTPReply(code: 451, lines: ["4.3.0 Try again later"])
+
+  private func unsubscribe(_ octets: [UInt8], now: Milliseconds) async throws {
+    guard let token = UnsubscribeMail.token(octets).flatMap({ unsubscriptions.token($0) }) else {
+      counts.add(.unattributed)
+      return
+    }
+    try await unsubscriptions.leave(token, now: now)
+    counts.add(.unsubscribed)
+  }
+}

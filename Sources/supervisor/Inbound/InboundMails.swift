@@ -1,0 +1,47 @@
+import Foundation
+import MailFormat
+import MailModel
+import SMTPServer
+
+/// Mail of inbound routes: to an endpoint, to the webhooks, or held. Each is on disk when its client is told 250.
+struct InboundMails: Sendable {
+  let store: InboundStore
+  let forwarder: InboundForwarder
+  let counts: InboundCounts
+  /// Stores events durably, each once by its id.
+  let tell: @Sendable ([DoneRecord.Event]) async throws -> Void
+
+  func take(_ mail: ReceivedMail, _ octets: [UInt8], to recipient: String, by route: InboundRoutes.Route) async throws {
+    let payload = InboundPayload(octets: octets, returnPath: mail.returnPath, recipient: recipient)
+    let name = Array("\(mail.returnPath)\n\(recipient)\n\(Digest.hex(Digest.sha256(octets)))".utf8)
+    let row = InboundStore.Mail(
+      id: "in-" + Digest.hex(Array(Digest.sha256(name).prefix(16))), state: route.mode == .endpoint ? .forwarding : .held,
+      routeID: route.id, from: payload.from, recipient: recipient, subject: payload.subject, payload: payload.json, size: octets.count,
+      receivedAt: mail.receivedAt)
+    switch route.mode {
+    case .endpoint:
+      try await store.store(row)
+      forwarder.wake()
+    case .hold: try await store.store(row)
+    case .accept: try await tell([Self.event(row, route.organizationId, messageID: payload.messageID)])
+    case .bounce, .reject: return
+    }
+    counts.add(.routed)
+  }
+
+  /// Told after all; then it is no longer held.
+  func release(_ mail: InboundStore.Mail, organisation: String?) async throws {
+    try await tell([Self.event(mail, organisation, messageID: nil)])
+    try await store.drop(mail.id)
+  }
+
+  /// `inbound.received` (contract section 2.3).
+  private static func event(_ mail: InboundStore.Mail, _ organisation: String?, messageID: String?) -> DoneRecord.Event {
+    var head = DeliveryEvent(.inboundReceived)
+    head.set("messageId", messageID ?? mail.id)
+    head.set("organizationId", organisation ?? "system", limit: 128)
+    head.set("message", "Inbound from \(mail.from) to \(mail.recipient)")
+    let json = head.json.dropLast() + ",\"inboundPayload\":\(mail.payload),\"timestamp\":\(mail.receivedAt)}"
+    return DoneRecord.Event(id: mail.id, kind: head.kind.rawValue, json: String(json), fallbackJSON: nil)
+  }
+}

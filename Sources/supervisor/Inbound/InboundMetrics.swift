@@ -1,0 +1,15 @@
+/// Figures of the mail that came in.
+struct InboundMetrics: Sendable {
+  let counts: InboundCounts
+  let mails: InboundStore
+
+  func add(to page: inout MetricsPage) async {
+    page.add(
+      "mta_inbound_mail_total", .counter, "Mail that came in, and addresses that were refused, by what became of it.",
+      counts.all.map { ([("kind", $0.key.rawValue)], Double($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
+    guard let waiting = try? await mails.counts() else { return }
+    page.add(
+      "mta_inbound_waiting", .gauge, "Mail of inbound routes on disk: forwarding (its endpoint has not taken it) or held.",
+      [([("state", "forwarding")], Double(waiting.forwarding)), ([("state", "held")], Double(waiting.held))])
+  }
+}

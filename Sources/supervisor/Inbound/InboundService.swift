@@ -1,0 +1,74 @@
+import Foundation
+import Logging
+import MTAConfig
+import NIOCore
+import Observability
+import SMTPServer
+import ServiceLifecycle
+import TLS
+
+/// One listener in its life: ends with the supervisor, and takes renewed certificates up by itself.
+struct InboundService: Service {
+  /// How often the certificate's files are looked at.
+  private static let renewal: Duration = .seconds(10)
+
+  /// `bounce` or `submission`, for metrics and log.
+  let name: String
+  let listener: SMTPListener
+  let tls: MTAConfig.TLSFiles?
+  let log: Logger
+
+  /// Listens; sessions are answered from now on.
+  static func start(
+    _ name: String, on places: [MTAConfig.Listen], tls: MTAConfig.TLSFiles?, group: any EventLoopGroup, options: SMTPListener.Options,
+    receiver: any MailReceiver, log: Logger
+  ) async throws -> InboundService {
+    var options = options
+    if let tls { options.tls = try context(tls, name) }
+    let listener: SMTPListener
+    do {
+      listener = try await SMTPListener.start(
+        on: places.map { .init(.address(host: $0.host, port: $0.port), isImplicitTLS: $0.isImplicitTLS) }, group: group, options: options,
+        receiver: receiver)
+    } catch { throw SetupError("\(name).listen: \(error)") }
+    for (place, port) in zip(places, listener.ports) { log.notice("listening", metadata: ["\(name)": "\(place.host):\(port)"]) }
+    return InboundService(name: name, listener: listener, tls: tls, log: log)
+  }
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown { await watchCertificate() }
+    await listener.stop()
+  }
+
+  private static func context(_ files: MTAConfig.TLSFiles, _ name: String) throws -> TLSContext {
+    do { return try TLSContext.server(certificateFile: files.certificate, keyFile: files.key) } catch {
+      throw SetupError("\(name).tls: \(files.certificate) and \(files.key) are no certificate and key: \(error)")
+    }
+  }
+
+  private func watchCertificate() async {
+    var known = tls.map(Self.stamp)
+    while !Task.isCancelled {
+      try? await Task.sleep(for: Self.renewal)
+      guard let tls, !Task.isCancelled else { continue }
+      let now = Self.stamp(tls)
+      guard now != known else { continue }
+      // Certificate and key may be replaced one after the other: only a pair that fits is taken up, else the old one stays.
+      guard let context = try? TLSContext.server(certificateFile: tls.certificate, keyFile: tls.key) else {
+        log.warning("\(name).tls changed and is not usable: the certificate before stays in force")
+        known = now
+        continue
+      }
+      listener.setTLS(context)
+      known = now
+      log.notice("\(name).tls was read again")
+    }
+  }
+
+  private static func stamp(_ files: MTAConfig.TLSFiles) -> [Date?] {
+    [files.certificate, files.key].map { path in
+      (try? FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path))?[.modificationDate]
+        as? Date
+    }
+  }
+}

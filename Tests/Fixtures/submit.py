@@ -1,0 +1,37 @@
+"""Submits a message with Python's smtplib and prints what was answered: one line of codes and the last reply.
+
+submit.py MODE PORT PASSWORD FROM TO[,TO…] FILE [PARAMETER …]
+MODE: starttls or implicit, with `-login` behind it to use AUTH LOGIN; PARAMETER: of MAIL
+"""
+import pathlib
+import smtplib
+import ssl
+import sys
+
+mode, port, password, sender, recipients, file = sys.argv[1:7]
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+if mode.startswith("implicit"):
+    client = smtplib.SMTP_SSL("127.0.0.1", int(port), local_hostname="laptop.example", context=context, timeout=20)
+else:
+    client = smtplib.SMTP("127.0.0.1", int(port), local_hostname="laptop.example", timeout=20)
+    client.starttls(context=context)
+client.ehlo()
+client.user, client.password = "whoever", password
+try:
+    method = client.auth_login if mode.endswith("login") else client.auth_plain
+    codes = [client.auth("LOGIN" if mode.endswith("login") else "PLAIN", method)[0]]
+except smtplib.SMTPAuthenticationError as error:
+    print(error.smtp_code, error.smtp_error.decode())
+    sys.exit(1)
+code, reply = client.mail(sender, sys.argv[7:])
+codes.append(code)
+for recipient in recipients.split(",") if code == 250 else []:
+    code, reply = client.rcpt(recipient)
+    codes.append(code)
+if 250 in codes[2:]:
+    code, reply = client.data(pathlib.Path(file).read_bytes())
+    codes.append(code)
+print(*codes, reply.decode())
+client.quit()

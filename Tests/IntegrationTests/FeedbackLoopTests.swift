@@ -1,0 +1,169 @@
+import Foundation
+import SMTPServer
+import TestSupport
+import Testing
+
+/// What comes back after a message was delivered: read, attributed by its token alone, and acted upon once.
+@Suite(.serialized) struct FeedbackLoopTests {
+  /// An MTA with its bounce port, and one delivered message an address of `to`.
+  static func start(_ count: Int, extra: String = "", dns: NameServer, _ changes: (inout MTAFixture.Options) -> Void = { _ in }) async throws -> (
+    mta: MTAFixture, port: Int
+  ) {
+    let port = try freePort()
+    var options = MTAFixture.Options()
+    options.dns = dns
+    options.bounce = "listen: [\"127.0.0.1:\(port)\"]"
+    options.extra = extra
+    changes(&options)
+    let mta = try await MTAFixture(options)
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    for index in 0..<count { try await mta.send("f-\(index)", to: "u\(index)@d0.test-zone.example", ["campaignId": "spring"]) }
+    try await eventually("\(count) are delivered") { mta.receiver.messageIDs("sent").count == count }
+    return (mta, port)
+  }
+
+  /// Lines `step code text`.
+  @discardableResult
+  static func deliver(_ text: String, to recipient: String, from sender: String = "", port: Int, _ mta: MTAFixture) throws -> [String] {
+    let file = try mta.scratch.write("mail-\(UInt32.random(in: 0 ... .max))", text)
+    let done = try run(DeliveryTests.python, ["Tests/Fixtures/smtp_send.py", "\(port)", sender, recipient, file])
+    try #require(done.code == 0, "\(done.errors)")
+    return done.output.split(separator: "\n").map(String.init)
+  }
+
+  static func returnPath(_ id: String, _ mta: MTAFixture) throws -> String {
+    try #require(mta.log.all.first { $0.messageID == id }).returnPath
+  }
+
+  @Test func aLateBounceCountsLikeASynchronousOne() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(3, dns: dns)
+    let path = try Self.returnPath("f-0", mta)
+    for _ in 0..<2 {
+      let replies = try Self.deliver(ReturnedMail.bounce(recipient: "u0@d0.test-zone.example"), to: path, port: port, mta)
+      #expect(replies.last?.hasPrefix("data 250") == true, "\(replies)")
+    }
+    try await eventually("it is told") { !mta.receiver.messageIDs("bounced").isEmpty }
+    let event = try #require(mta.receiver.all.first { $0.event == "bounced" })
+    #expect(event.messageID == "f-0" && event.fields["bounceType"] == "hard" && event.fields["organizationId"] == "acme")
+    #expect(event.fields["message"]?.contains("no such user") == true)
+    let check = try await mta.get("/suppression/check/u0@d0.test-zone.example?organizationId=acme").json
+    #expect(check["suppressed"] as? Bool == true && check["reason"] as? String == "hard_bounce")
+    try await eventually("the message is shown as bounced") { try await mta.get("/v1/messages/f-0").body.contains("\"state\":\"bounced\"") }
+
+    // A full mailbox is nobody's fault, a delay is no bounce, and an answer is no report.
+    try Self.deliver(
+      ReturnedMail.bounce(recipient: "u1@d0.test-zone.example", status: "5.2.2", diagnostic: "552 5.2.2 mailbox full"),
+      to: try Self.returnPath("f-1", mta), port: port, mta)
+    try Self.deliver(
+      ReturnedMail.bounce(recipient: "u2@d0.test-zone.example", action: "delayed", status: "4.4.1", diagnostic: "later"),
+      to: try Self.returnPath("f-2", mta), port: port, mta)
+    try Self.deliver(ReturnedMail.vacation(), to: try Self.returnPath("f-2", mta), from: "u2@d0.test-zone.example", port: port, mta)
+    try await eventually("the second is told") { mta.receiver.messageIDs("bounced").count == 2 }
+    #expect(mta.receiver.all.last { $0.event == "bounced" }?.fields["bounceType"] == "soft")
+    #expect(try await mta.get("/suppression/check/u1@d0.test-zone.example?organizationId=acme").json["suppressed"] as? Bool == false)
+    let metrics = try await mta.get("/metrics").body
+    for line in ["bounced\"} 2", "repeated\"} 1", "delayed\"} 1", "automatic\"} 1"] {
+      #expect(metrics.contains("mta_inbound_mail_total{kind=\"" + line), "\(line)")
+    }
+    await mta.tearDown()
+  }
+
+  @Test func aComplaintSuppressesAndIsToldOnce() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(4, dns: dns)
+    // To the return-path; to the registered address with our token in what is given back; and without any.
+    try Self.deliver(ReturnedMail.complaint(recipient: "redacted"), to: try Self.returnPath("f-0", mta), port: port, mta)
+    let second = try #require(mta.log.all.first { $0.messageID == "f-1" })
+    let returned = "Message-ID: \(second.field("Message-ID") ?? "")\nFrom: news@sender.example\nSubject: x"
+    for _ in 0..<2 { try Self.deliver(ReturnedMail.complaint(recipient: "redacted", returned: returned), to: "fbl@bounces.test.example", port: port, mta) }
+    try Self.deliver(ReturnedMail.complaint(recipient: "u2@d0.test-zone.example"), to: "fbl@bounces.test.example", port: port, mta)
+    try Self.deliver(ReturnedMail.complaint(recipient: "u3@d0.test-zone.example", type: "not-spam"), to: try Self.returnPath("f-3", mta), port: port, mta)
+    try await eventually("both are told") { mta.receiver.messageIDs("complained").sorted() == ["f-0", "f-1"] }
+    let event = try #require(mta.receiver.all.first { $0.event == "complained" })
+    #expect(event.fields["organizationId"] == "acme" && event.fields["recipient"] == "u0@d0.test-zone.example")
+    for (user, isSuppressed) in [("u0", true), ("u1", true), ("u2", false), ("u3", false)] {
+      let check = try await mta.get("/suppression/check/\(user)@d0.test-zone.example?organizationId=acme").json
+      #expect(check["suppressed"] as? Bool == isSuppressed, "\(user)")
+      if isSuppressed { #expect(check["reason"] as? String == "complaint") }
+    }
+    let metrics = try await mta.get("/metrics").body
+    #expect(metrics.contains("mta_inbound_mail_total{kind=\"complained\"} 2") && metrics.contains("mta_inbound_mail_total{kind=\"repeated\"} 1"))
+    #expect(metrics.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1"))
+    #expect(mta.receiver.messageIDs("complained").count == 2)
+    await mta.tearDown()
+  }
+
+  /// Nobody can bounce or complain in another's name.
+  @Test func forgedTokensAreRefusedAtRCPT() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(1, dns: dns)
+    let path = try Self.returnPath("f-0", mta)
+    let at = try #require(path.firstIndex(of: "@"))
+    var letters = Array(path[..<at])
+    letters[letters.count - 3] = letters[letters.count - 3] == "a" ? "b" : "a"
+    let forged = String(letters) + path[at...]
+    let token = path[..<at].dropFirst("bounce+".count)
+    for recipient in [
+      forged, "bounce+@bounces.test.example", "bounce+Zg+aaaaaaaaaaaaaa@bounces.test.example", "fbl+\(token)@bounces.test.example",
+      "somebody@bounces.test.example", "u0@d0.test-zone.example",
+    ] {
+      let replies = try Self.deliver(ReturnedMail.bounce(recipient: "u0@d0.test-zone.example"), to: recipient, port: port, mta)
+      #expect(replies.last?.hasPrefix("rcpt 550 5.1.1") == true, "\(recipient): \(replies)")
+    }
+    // A report whose words name another message is about the one whose token it came to.
+    try await mta.send("other", to: "v@d0.test-zone.example", org: "rival")
+    try await eventually("the other is delivered") { mta.receiver.messageIDs("sent").contains("other") }
+    let other = try #require(mta.log.all.first { $0.messageID == "other" })
+    try Self.deliver(
+      ReturnedMail.bounce(recipient: "v@d0.test-zone.example", messageID: other.field("Message-ID")), to: path, port: port, mta)
+    try await eventually("it is told") { !mta.receiver.messageIDs("bounced").isEmpty }
+    #expect(mta.receiver.messageIDs("bounced") == ["f-0"])
+    #expect(try await mta.get("/suppression/check/v@d0.test-zone.example?organizationId=rival").json["suppressed"] as? Bool == false)
+    #expect(try await mta.get("/suppression/check/v@d0.test-zone.example?organizationId=acme").json["suppressed"] as? Bool == false)
+    #expect(try await mta.get("/metrics").body.contains("mta_inbound_mail_total{kind=\"forged\"} 4"))
+    await mta.tearDown()
+  }
+
+  @Test func aMailUnsubscribesToo() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(0, extra: "unsubscribe: { base_url: \"https://mail.example\" }\n", dns: dns)
+    try await mta.send("l-1", to: "ann@d0.test-zone.example", ["unsubscribe": ["list": "weekly"]])
+    try await eventually("it arrived") { mta.log.count == 1 }
+    let value = try #require(mta.log.all[0].field("List-Unsubscribe"))
+    let match = try #require(value.firstMatch(of: #/<mailto:([^?>]+)\?subject=([^>]+)>/#))
+    try Self.deliver(
+      "From: ann@d0.test-zone.example\r\nSubject: \(match.2)\r\n\r\n", to: String(match.1), from: "ann@d0.test-zone.example", port: port, mta)
+    try await eventually("it is told") { mta.receiver.messageIDs("unsubscribed") == ["l-1"] }
+    try Self.deliver("From: ann@d0.test-zone.example\r\nSubject: please stop\r\n\r\n", to: String(match.1), port: port, mta)
+    #expect(try await mta.get("/metrics").body.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1"))
+    await mta.tearDown()
+  }
+
+  @Test func postmasterIsSomebody() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(0, dns: dns) { $0.bounce += ", postmaster: boss@d0.test-zone.example" }
+    let mail = "From: somebody@remote.example\r\nSubject: Your mail\r\nX-Odd: \u{e9}\r\n\r\nstop it\r\n"
+    for recipient in ["postmaster@bounces.test.example", "abuse@mta.test.example", "postmaster"] {
+      let replies = try Self.deliver(mail + recipient, to: recipient, from: "somebody@remote.example", port: port, mta)
+      #expect(replies.last?.hasPrefix("data 250") == true, "\(recipient): \(replies)")
+    }
+    // The same again is the same message.
+    try Self.deliver(mail + "postmaster", to: "postmaster", from: "somebody@remote.example", port: port, mta)
+    try await eventually("all are relayed") { mta.log.count == 3 }
+    for message in mta.log.all {
+      #expect(message.recipients == ["boss@d0.test-zone.example"])
+      let text = String(decoding: message.octets, as: UTF8.self)
+      #expect(text.contains("Received: from mx.remote.example ([127.0.0.1])") && text.contains("\(mail.dropFirst(0))"))
+    }
+    let circle = String(repeating: "Received: from a by b; Tue, 1 Jan 2030 00:00:00 +0000\r\n", count: 40) + mail
+    #expect(try Self.deliver(circle, to: "postmaster", port: port, mta).last?.hasPrefix("data 554 5.4.6") == true)
+    await mta.tearDown()
+  }
+}
