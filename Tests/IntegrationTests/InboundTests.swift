@@ -39,7 +39,7 @@ import Testing
     let digit = genuine.index(genuine.startIndex, offsetBy: 20)
     forged.replaceSubrange(digit...digit, with: genuine[digit] == "a" ? "b" : "a")
     for address in [forged, "bounce+x@bounces.test.example", "nobody@bounces.test.example"] {
-      #expect(try await client.ask("RCPT TO:<\(address)>") == "550 5.1.1 no such address")
+      #expect(try await client.ask("RCPT TO:<\(address)>").hasPrefix("550 5.1.1 "))
     }
     #expect(try await client.ask("RCPT TO:<\(genuine.uppercased())>") == "250 2.1.5 ok")
     #expect(try await client.ask("RCPT TO:<\(genuine)>").hasPrefix("452 4.5.3"))

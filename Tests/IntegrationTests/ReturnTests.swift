@@ -36,7 +36,8 @@ struct ReturnTests {
     let event = try #require(mta.receiver.all.first { $0.event == "bounced" })
     #expect(event.fields["bounceType"] == "hard" && event.fields["message"]?.contains("the mailbox is gone") == true)
     let check = try await mta.get("/suppression/check/late0@\(Zones.domain(0))?organizationId=acme").json
-    #expect(check["suppressed"] as? Bool == true)
+    // Postfix says 5.1.1; Exim only that it failed, which suppresses nobody.
+    #expect(check["suppressed"] as? Bool == (program == .postfix))
     await mta.tearDown()
   }
 }

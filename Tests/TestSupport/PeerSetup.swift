@@ -72,8 +72,8 @@ struct PeerSetup {
       """
     let transport = options.returns.map { domain, port in
       """
-      /^late.*@/ error:5.1.1 the mailbox is gone
-      /^slow.*@/ retry:4.2.0 the mailbox is busy
+      /^late.*@/ gone:
+      /^slow.*@/ busy:
       /@\(domain.replacing(".", with: "\\."))$/ smtp:[127.0.0.1]:\(port)
 
       """
@@ -93,6 +93,10 @@ struct PeerSetup {
       retry unix - - n - - error
       virtual unix - n n - - virtual
       smtp unix - - n - - smtp
+      gone unix - n n - - pipe
+        user=box argv=/bin/sh -c {echo 5.1.1 the mailbox is gone; exit 67}
+      busy unix - n n - - pipe
+        user=box argv=/bin/sh -c {echo 4.2.0 the mailbox is busy; exit 75}
       anvil unix - - n - 1 anvil
       postlog unix-dgram n - n - 1 postlogd
 
