@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PYTHON := .build-venv/bin/python
 RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
 
-.PHONY: run build test unit lint format bench fuzz setup setup-test clean
+.PHONY: run build test unit lint format bench fuzz crash-matrix chaos sanitize setup setup-test install uninstall clean
 
 # SwiftPM compiles some targets again on every call from make: a start with nothing new does not ask it.
 STAMP := .build/run-stamp
@@ -36,15 +36,39 @@ bench: setup-test
 	$(RELEASE) && swift build -c release $(SWIFT_FLAGS) --product mailbench
 	OWLAT_BIN=$(CURDIR)/.build/release $(PYTHON) Benchmarks/bench.py
 
-# Of each reader of returned mail SECONDS long.
+# Each part killed, stopped and cut off at each place of a message's way: CELLS is all, 3/8 (a slice) or part of a cell's name.
+crash-matrix: setup-test
+	$(RELEASE)
+	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CRASH_CELLS='$(or $(CELLS),all)' swift test $(SWIFT_FLAGS) --no-parallel --filter CrashMatrixTests
+
+# Random blows under load; the same SEED strikes the same.
+chaos: setup-test
+	$(RELEASE)
+	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CHAOS_KILLS=$(or $(KILLS),1000) OWLAT_CHAOS_MESSAGES=$(or $(MESSAGES),50000) \
+	  OWLAT_SEED=$(or $(SEED),7) swift test $(SWIFT_FLAGS) --no-parallel --filter ChaosTests
+
+# Each reader of remote or stored octets, FUZZ_SECONDS long.
 fuzz: setup
-	deploy/dev/fuzz.sh $(or $(SECONDS),10)
+	deploy/dev/fuzz.sh $(or $(FUZZ_SECONDS),10)
+
+# The unit suite under the address and the thread sanitizer, each in a build of its own.
+sanitize: setup-test
+	deploy/dev/sanitize.sh
 
 setup:
 	@deploy/dev/setup.sh
 
 setup-test:
 	@deploy/dev/setup.sh --test
+
+# Into PREFIX (/usr) below DESTDIR; BIN= installs programs that are built already. Says what it does.
+PREFIX ?= /usr
+install:
+	@[ -n "$(BIN)" ] || $(MAKE) --no-print-directory build
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BIN="$(or $(BIN),.build/release)" deploy/install.sh install
+
+uninstall:
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" deploy/install.sh uninstall
 
 clean:
 	rm -rf .build .build-venv

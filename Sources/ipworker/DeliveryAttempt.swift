@@ -33,11 +33,13 @@ struct DeliveryAttempt {
         result = await transmit(try await sign(plain, on: worker), on: worker)
       }
     } catch {
+      if error is JournalError { await worker.journalFailed(error) }
       result = failure(error, on: worker)
     }
     result.duration = max(0, worker.now() - began)
     FailPoint.workerAfterReply.pass()
     worker.writeReply(result, entry)
+    if route.isShared { await worker.endShared(entry.lane, worker.lane(entry.lane)) }
     FailPoint.workerBeforeSettle.pass()
     worker.settle(entry, result)
   }
@@ -56,7 +58,7 @@ struct DeliveryAttempt {
     await worker.enterRendering(record)
     defer { worker.leaveRendering(record) }
     var message = message
-    message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: worker.now()), at: 0)
+    message.fields.insert(contentsOf: try DKIMSigner.signatures(of: message, with: keys, now: SystemClock.wall()), at: 0)
     return message
   }
 
@@ -67,7 +69,8 @@ struct DeliveryAttempt {
       isEightBit: message.isEightBit)
     envelope.envelopeID = record.returnPathLocal
     return await Transmission(
-      route: route, lane: worker.lane(entry.lane), envelope: envelope, octets: message.octets, entryID: entry.entryID
+      route: route, lane: worker.lane(entry.lane), laneName: entry.lane, envelope: envelope, octets: message.octets,
+      entryID: entry.entryID
     ).run(
       on: worker,
       beforeDot: {

@@ -17,6 +17,9 @@ struct IPWorker {
       exit(2)
     }
     signal(SIGPIPE, SIG_IGN)
+    shim_abort_is_parents()
+    // A clock that a test sets is a file.
+    _ = SystemClock.now()
     let confinement = Confinement.begin(settings)
     shim_malloc_setup()
     Log.bootstrap(program: "ipworker")

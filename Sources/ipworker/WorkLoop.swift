@@ -16,6 +16,8 @@ actor WorkLoop {
   /// Entries that could not begin for so long go back (DESIGN section 3).
   static let patience: Milliseconds = 30_000
   static let idleLimit: TimeAmount = .seconds(30)
+  /// While nothing comes, entries that a dead connection was given are looked for so often.
+  static let swallowedInterval: Int64 = 10_000
   /// Octets of content from which on a message is large.
   static let largeContent = 4 << 20
 
@@ -45,12 +47,15 @@ actor WorkLoop {
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
   private var settled = RecentEntries(capacity: 16_384)
   private var isReaderNew = true
+  private var swallowedAt: Int64 = 0
+  var journalFailedAt: Int64 = -10_000
   /// Begun, and neither at their dot nor answered.
   var begun: [String: WorkEntry] = [:]
   /// Hosts that offered CHUNKING and did not know BDAT.
   var hostsWithoutChunking: Set<String> = []
   /// Sessions of attempts that are not at their dot, by entry: what a drain cuts.
   var cuttable: [String: [any Channel]] = [:]
+  var sharedSessions = SharedSessions()
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
   private var quarantine: [WorkEntry] = []
   private var isAlone = false
@@ -111,7 +116,7 @@ actor WorkLoop {
     control?.send(.hello(ControlHello(version: controlProtocolVersion, sourceIP: sourceIP, pid: getpid())))
     guard await probeSource() else { return 3 }
     signalSource = SignalWatch(SIGTERM) { [weak self] in
-      Task { await self?.drain(deadline: .now() + .seconds(30)) }
+      Task { await self?.terminated() }
     }
     try? await admitted.futureResult.get()
     confine()
@@ -136,9 +141,13 @@ actor WorkLoop {
       do {
         if isReaderNew {
           isReaderNew = false
+          swallowedAt = SystemClock.monotonic()
           try await readSwallowed()
         }
-        for entry in try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000) { take(entry) }
+        let entries = try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000)
+        for entry in entries { take(entry) }
+        // A connection that Redis still thought alive may have been given entries after we looked.
+        if entries.isEmpty, SystemClock.monotonic() - swallowedAt > Self.swallowedInterval { isReaderNew = true }
       } catch {
         isReaderNew = true
         try? await Task.sleep(for: .milliseconds(50))
@@ -208,8 +217,10 @@ actor WorkLoop {
   private func serve(_ name: String) async {
     let lane = self.lane(name)
     while !isPaused, !isEnding, !isAlone, quarantine.isEmpty, let entry = lane.next() {
-      let early = entry.earliest - now()
-      if early > 0 { try? await Task.sleep(for: .milliseconds(early)) }
+      // In steps: the clock by which it is early may be set meanwhile.
+      while !isEnding, case let early = entry.earliest - now(), early > 0 {
+        try? await Task.sleep(for: .milliseconds(min(early, 1000)))
+      }
       guard !isEnding else {
         giveBack(entry)
         break
@@ -291,6 +302,7 @@ actor WorkLoop {
     let lines = attempts.compactMap { key, attempt in
       attempt.outcome.map { (number: key.number, serial: key.serial, outcome: $0) }
     }
+    FailPoint.workerBeforeReplay.pass()
     var start = 0
     while start < lines.count {
       let slice = Array(lines[start..<min(start + 256, lines.count)])
@@ -302,6 +314,7 @@ actor WorkLoop {
       }
       start += slice.count
     }
+    FailPoint.workerAfterReplay.pass()
     replayedRunID = session.runID
     control?.send(.replayed(runID: session.runID))
   }

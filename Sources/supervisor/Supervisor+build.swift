@@ -26,19 +26,19 @@ enum Installation {
     shim_malloc_setup()
     Log.bootstrap(program: "supervisor")
     let log = Logger(label: "supervisor")
+    let sockets = ListenSockets.inherited()
     let startedAt = SystemClock.now()
     for notice in notices { log.notice("configuration: \(notice)") }
     // Whatever is written from here on is nobody else's to read.
     umask(0o077)
     try prepareDirectories(config)
     let stateLock = try lock(config.stateDir)
-    let parts = try await build(config, log: log, startedAt: startedAt)
+    let parts = try await build(config, sockets: sockets, log: log, startedAt: startedAt)
     if config.smtp.sandbox { Welcome.print(config, configPath: configPath) }
     try await ServiceGroup(
       configuration: .init(
         services: parts.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
     ).run()
-    SystemdNotifier.stopping()
     withExtendedLifetime(stateLock) {}
     log.notice("ended")
   }
@@ -113,14 +113,17 @@ enum Installation {
   }
 
   /// Services in the order of their start; they end in the opposite order, each waiting for the one before.
-  private static func build(_ config: MTAConfig, log: Logger, startedAt: Milliseconds) async throws -> [any Service] {
+  private static func build(_ config: MTAConfig, sockets: ListenSockets, log: Logger, startedAt: Milliseconds) async throws
+    -> [any Service]
+  {
     let group = MultiThreadedEventLoopGroup.singleton
+    let stopping = StopFlag()
     let host = try hostIdentity(config)
     let embedded =
       config.redis.url == "embedded"
       ? try EmbeddedRedis(
         stateDir: config.stateDir, durability: config.redis.durability,
-        maxMiB: EmbeddedRedis.memoryLimit(config.limits.queueMaxMiB), log: log) : nil
+        maxMiB: EmbeddedRedis.maxMemory(config.limits.queueMaxMiB), log: log) : nil
     let (endpoint, redisURL) = try redisEndpoint(config, embedded)
     let client = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: true, clock: SystemClock.now)
     let blocking = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: false, clock: SystemClock.now)
@@ -193,7 +196,8 @@ enum Installation {
         program: try workerProgram(), host: host, redisURL: redisURL, redisAccess: { try await accounts.admit($0) },
         redisWithdrawal: { await accounts.withdraw($0) }, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
         smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await grants.answer(ip: $0, domain: $1, entryID: $2) },
-        replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) }),
+        replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) },
+        stopping: stopping),
       pulled: Reputation.pulled(config), gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
     relayed.fleet = fleet
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
@@ -202,11 +206,12 @@ enum Installation {
     let intake = Intake(
       store: store, host: host, config: config, numbers: MessageNumbers(store: store),
       verp: VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain),
-      pauses: pauses, log: log, heads: heads)
+      pauses: pauses, admission: admission, log: log, heads: heads)
+    let inspectors = Inspectors(config.inspectors, bounceDomain: config.bounce.domain, group: group, log: log)
     let send = SendHandler(
       intake: intake, admission: admission,
       validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
-      screen: ContentScreen(urls: urls), clock: SystemClock.now)
+      screen: ContentScreen(urls: urls), inspectors: inspectors, clock: SystemClock.now)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
@@ -217,7 +222,7 @@ enum Installation {
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
-      deliveries: deliveries, store: store, startedAt: startedAt)
+      deliveries: deliveries, screening: ScreeningMetrics(inspectors: inspectors), store: store, startedAt: startedAt)
     let api = APIParts(
       config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
@@ -236,7 +241,15 @@ enum Installation {
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
       pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation, reputationRoutes: reputationRoutes)
 
-    var services: [any Service] = []
+    let watchdog = Watchdog(
+      outcomes: outcomes, dispatcher: dispatcher, store: store, fleet: fleet, group: group, stopping: stopping, log: log)
+    let listener = listener(config, sockets, server, watchdog, group, log)
+    for socket in sockets.rest {
+      log.warning("a passed socket stands for no listen entry", metadata: ["name": "\(socket.name)", "address": "\(socket.address)"])
+      close(socket.descriptor)
+    }
+
+    var services: [any Service] = [watchdog]
     if let embedded { services.append(LoopService { await embedded.run() }) }
     services.append(LoopService { await client.run { _, sender in try await accounts.meet(sender) } })
     services.append(LoopService { await blocking.run() })
@@ -266,9 +279,14 @@ enum Installation {
           ).run()
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
-    services.append(application(config, server, group, log))
-    services.append(Watchdog(outcomes: outcomes, store: store, fleet: fleet, log: log))
+    // What was accepted is answered before intake refuses.
     services.append(StopNotice { admission.stop() })
+    services.append(listener)
+    services.append(
+      StopNotice {
+        stopping.set()
+        SystemdNotifier.stopping()
+      })
     return services
   }
 
@@ -297,24 +315,33 @@ enum Installation {
     throw SetupError("ipworker is not beside \(own)")
   }
 
-  private static func application(_ config: MTAConfig, _ server: APIServer, _ group: any EventLoopGroup, _ log: Logger) -> some Service {
-    let address = MTAConfig.listenAddress(config.api.listen) ?? ("127.0.0.1", 3100)
-    let responder = CallbackResponder { (request: Request, context: APIContext) in
-      await server.respond(request, peer: context.peer).response
+  /// As the kernel spells a socket's address.
+  private static func canonical(_ listen: String) -> String {
+    guard let (host, port) = MTAConfig.listenAddress(listen), let address = IPAddress.canonical(host) else { return listen }
+    return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+  }
+
+  private static func listener(
+    _ config: MTAConfig, _ sockets: ListenSockets, _ server: APIServer, _ watchdog: Watchdog, _ group: any EventLoopGroup, _ log: Logger
+  ) -> HTTPListener {
+    let share = sockets.take(ListenSockets.api, listen: [canonical(config.api.listen)])
+    for address in share.unlisted {
+      log.warning(
+        "a passed socket has another address than api.listen", metadata: ["address": "\(address)", "listen": "\(config.api.listen)"])
     }
     let table = ConnectionTable(limit: config.limits.apiConnections, perPeer: config.limits.apiConnectionsPerIP)
     let limits = ConnectionClock.Limits(
       header: .milliseconds(config.api.headerTimeout), body: .milliseconds(config.api.bodyTimeout),
       idle: .milliseconds(config.api.idleTimeout))
-    return Application(
-      responder: responder,
-      server: .http1(configuration: .init(additionalChannelHandlers: [ConnectionGuard(table: table, limits: limits)])),
-      configuration: .init(address: .hostname(address.0, port: address.1), serverName: nil, backlog: 1024),
-      onServerRunning: { channel in
-        log.notice("listening", metadata: ["api": "\(channel.localAddress.map { "\($0)" } ?? config.api.listen)"])
-        SystemdNotifier.ready(status: "listening on \(config.api.listen)")
-      },
-      eventLoopGroupProvider: .shared(group), logger: quiet)
+    return HTTPListener(
+      share: share, group: group, log: log,
+      settings: .init(additionalChannelHandlers: [ConnectionGuard(table: table, limits: limits)]),
+      respond: { await server.respond($0, peer: $1.peer).response },
+      prepared: { await watchdog.prepared() },
+      serving: { addresses in
+        log.notice("listening", metadata: ["api": "\(addresses.joined(separator: ", "))"])
+        watchdog.isServing(on: addresses)
+      })
   }
 
   private static func seed(_ keys: KeyStore, _ config: MTAConfig, _ log: Logger) async {
@@ -368,7 +395,7 @@ struct LoopService: Service {
   }
 }
 
-/// First to end: from then on intake refuses.
+/// Tells once that its turn to end has come.
 struct StopNotice: Service {
   private let stop: @Sendable () -> Void
 

@@ -74,6 +74,8 @@ enum CommandShapes {
     "queue explain": explanation, "queue pause": paused, "queue resume": resumed,
     "queue pauses": .list(.object(["scope": pauseScope, "name": .text, "since": .time, "reason?": .text])), "queue retry": done,
     "queue cancel": done, "queue flush": done, "message show": .list(.either(entry, explanation)), "message trace": .list(attempt),
+    "message resend": .object(["messageId": .text, "state": .oneOf(["queued"]), "warning": .text]),
+    "message drop": .object(["messageId": .text, "state": .oneOf(["failed"])]),
     "org pause": paused, "org resume": resumed,
     "suppression list": .list(
       .object(["email": .text, "reason": .text, "source?": .text, "suppressedAt": .time, "expiresAt?": .time])),

@@ -88,6 +88,7 @@ import Testing
     options.extra = "retry: { delays: [1h], jitter: 0 }\n"
     options.script = { moment in
       if case .rcpt(let recipient) = moment, recipient.hasPrefix("grey") { return .reply("451 4.7.1 later") }
+      if case .message(let message) = moment, message.recipients.first?.hasPrefix("cut") == true { return SinkAction(.close) }
       return nil
     }
     let mta = try await MTAFixture(options)
@@ -192,6 +193,15 @@ import Testing
     #expect(try asker.ask("queue cancel", "grey")["done"] == .number(1))
     try await eventually("it is told") { mta.receiver.messageIDs("failed").contains("grey") }
     #expect(try mta.command("queue", "cancel", "grey").code == 1)
+
+    try await mta.send("cut", to: "cut@\(Zones.domain(0))")
+    try await eventually("nobody knows what came of it") { mta.receiver.messageIDs("uncertain") == ["cut"] }
+    #expect(try asker.ask("message resend", "cut")["warning"]?.text?.contains("twice") == true)
+    try await eventually("it was tried again") { mta.receiver.messageIDs("uncertain") == ["cut", "cut"] }
+    try asker.ask("message drop", "cut")
+    try await eventually("it is given up") { mta.receiver.messageIDs("failed").contains("cut") }
+    #expect(try mta.command("message", "drop", "cut").code == 1)
+    #expect(try mta.command("message", "resend", "nobody").code == 1)
   }
 
   private func addressesAndIPs(_ mta: MTAFixture, _ asker: CommandAsker) async throws {

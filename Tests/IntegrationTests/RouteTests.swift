@@ -32,6 +32,8 @@ import Testing
     "GET /dkim": ["mailIsSignedWithBothKeys", "keysAndReturnPaths"], "DELETE /dkim/:domain": ["keysAndReturnPaths"],
     "POST /dkim/:domain/register": ["keysAndReturnPaths"], "GET /v1/messages/:id": ["keysOpenOnlyTheirOrganisation"],
     "GET /v1/messages/:id/explain": ["scheduledMailWaitsAndExplainSaysSo", "aFullWindowAndAnOrganisationsLimit"],
+    "POST /v1/messages/:id/resend": ["uncertainMailIsSentAgainOrDropped"],
+    "POST /v1/messages/:id/drop": ["uncertainMailIsSentAgainOrDropped"],
     "GET /v1/gates": ["aFullWindowAndAnOrganisationsLimit", "limitsRulesAndTLS"],
     "POST /credentials": ["keysOpenOnlyTheirOrganisation"], "GET /credentials": ["keysOpenOnlyTheirOrganisation"],
     "DELETE /credentials/:apiKey": ["keysOpenOnlyTheirOrganisation"], "POST /org-limits": ["limitsRulesAndTLS"],

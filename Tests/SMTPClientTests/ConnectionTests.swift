@@ -69,6 +69,19 @@ import Testing
       return result
     }
 
+    /// Why there is no session with a server that is none.
+    func knock(at port: Int) async throws -> String {
+      var timeouts = SMTPTimeouts()
+      timeouts.command = .milliseconds(700)
+      let target = SMTPTarget(
+        hostName: "mx.b.example", address: "127.0.0.1", port: port, sourceIP: "127.0.0.31", ehloName: "me.example", tls: .opportunistic,
+        timeouts: timeouts)
+      switch await SMTPConnection.open([target], tls: try TLSContext.client(), on: eventLoop).result {
+      case .failure(let failure): return failure.text
+      case .success: return "it was taken for a server"
+      }
+    }
+
     /// One message to any server.
     func talk(to port: Int) async throws -> (result: SMTPTransactionResult, isBroken: Bool, isUsable: Bool) {
       let target = SMTPTarget(
@@ -130,6 +143,21 @@ import Testing
       #expect(outcome.hasSuffix(" ") ? spelt.hasPrefix(outcome) : spelt == outcome, "\(name): \(spelt)")
       #expect(result.took.isEmpty)
     }
+  }
+
+  /// A reply of a gigabyte is dropped at its first kilobytes; one that trickles ends by the clock, not by its last octet.
+  @Test func repliesWithoutEnd() async throws {
+    let flood = try await HostileServer.start(.flood(1 << 30))
+    let trickle = try await HostileServer.start(.trickle(50))
+    for (port, text) in [(flood.port, "protocol violation at greeting: the reply is too long"), (trickle.port, "timed out at greeting")] {
+      let began = ContinuousClock.now
+      #expect(try await Rig().knock(at: port) == text)
+      #expect(ContinuousClock.now - began < .seconds(5))
+    }
+    // What the kernels' buffers hold.
+    #expect(flood.octetsTaken < 64 << 20)
+    await flood.stop()
+    await trickle.stop()
   }
 
   static func spell(_ result: SMTPTransactionResult) -> String {

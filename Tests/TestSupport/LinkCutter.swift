@@ -1,19 +1,42 @@
 internal import Foundation
+internal import Glibc
 internal import NIOCore
 internal import NIOPosix
 
-/// A Unix socket before a real redis-server, which can lose an answer: once armed with a word, it passes on the first
-/// request that contains it, waits until Redis has begun to answer, and cuts that connection instead of handing the answer on.
+/// A Unix socket before a real redis-server. It can lose an answer: once armed with a word, it passes on the first request
+/// that contains it, waits until Redis has begun to answer, and cuts that connection instead of handing the answer on. It can
+/// cut connections of all or of chosen processes, whatever is on its way, and let no new one come about while it is away.
 package final class LinkCutter: Sendable {
   package let path: String
   private let channel: any Channel
   private let armed: Locked<String?>
+  private let links: Locked<Links>
+
+  private struct Links {
+    var isAway = false
+    var open: [Pair] = []
+  }
+
+  private struct Pair: Sendable {
+    let pid: Int32
+    let client: any Channel
+    let server: any Channel
+  }
+
+  /// As `struct ucred`.
+  private struct Credentials: Sendable {
+    var pid: Int32 = 0
+    var uid: UInt32 = 0
+    var gid: UInt32 = 0
+  }
 
   package static func start(path: String, redis: String) async throws -> LinkCutter {
     let armed = Locked<String?>(nil)
+    let links = Locked(Links())
     let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { client in
         let isCut = Locked(false)
+        if links.value.isAway { return client.close() }
         // Nothing is read before the way to Redis is open.
         return client.setOption(.autoRead, value: false).flatMap {
           ClientBootstrap(group: client.eventLoop)
@@ -24,19 +47,24 @@ package final class LinkCutter: Sendable {
             }
             .connect(unixDomainSocketPath: redis)
         }.flatMap { server in
-          client.eventLoop.makeCompletedFuture {
+          if let options = client as? any SocketOptionProvider {
+            let peer: EventLoopFuture<Credentials> = options.unsafeGetSocketOption(level: .socket, name: .init(rawValue: SO_PEERCRED))
+            peer.whenSuccess { peer in links.change { $0.open.append(Pair(pid: peer.pid, client: client, server: server)) } }
+          }
+          return client.eventLoop.makeCompletedFuture {
             try client.pipeline.syncOperations.addHandler(Half(to: server, armed: armed, isCut: isCut))
           }.flatMap { client.setOption(.autoRead, value: true) }
         }
       }
       .bind(unixDomainSocketPath: path).get()
-    return LinkCutter(path: path, channel: channel, armed: armed)
+    return LinkCutter(path: path, channel: channel, armed: armed, links: links)
   }
 
-  private init(path: String, channel: any Channel, armed: Locked<String?>) {
+  private init(path: String, channel: any Channel, armed: Locked<String?>, links: Locked<Links>) {
     self.path = path
     self.channel = channel
     self.armed = armed
+    self.links = links
   }
 
   package var url: String { "unix://" + path }
@@ -44,6 +72,26 @@ package final class LinkCutter: Sendable {
 
   /// The next answer to a request with this word is lost, and its connection with it.
   package func loseAnswer(to word: String) { armed.change { $0 = word } }
+
+  /// Cuts every connection of these processes, on both sides, now.
+  /// - Parameter away: and no new one comes about until ``restore()``.
+  /// - Returns: how many there were.
+  @discardableResult
+  package func cut(away: Bool = false, _ isMeant: (Int32) -> Bool = { _ in true }) -> Int {
+    var meant: [Pair] = []
+    links.change { links in
+      links.isAway = away
+      meant = links.open.filter { isMeant($0.pid) && $0.client.isActive }
+      links.open.removeAll { isMeant($0.pid) || !$0.client.isActive }
+    }
+    for pair in meant {
+      pair.client.close(promise: nil)
+      pair.server.close(promise: nil)
+    }
+    return meant.count
+  }
+
+  package func restore() { links.change { $0.isAway = false } }
 
   package func stop() async { try? await channel.close() }
 

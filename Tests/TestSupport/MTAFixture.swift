@@ -40,6 +40,9 @@ package final class MTAFixture: @unchecked Sendable {
     package var providers = "other: {defaultRate: 600000, ceiling: 600000, maxConnections: 4}"
     package var extra = ""
     package var smtp = ""
+    /// More members of `limits`, and the disk space below which intake refuses.
+    package var limits = ""
+    package var minFreeMiB = 1
     package var isWarmed = true
     /// EHLO name by address.
     package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
@@ -55,6 +58,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var webhooks = true
     /// False for mail that is too large to keep.
     package var keepsMail = true
+    /// Called when the sink has answered that a message is taken.
+    package var taken: @Sendable (SinkMessage) -> Void = { _ in }
 
     package init() {}
   }
@@ -97,10 +102,14 @@ package final class MTAFixture: @unchecked Sendable {
     try await receiver.start()
     port = try freePort()
     let log = log
-    let keepsMail = options.keepsMail
+    let (keepsMail, taken) = (options.keepsMail, options.taken)
     sink = try await SMTPSink.start(
       host: options.sinkHost, port: 0, group: MultiThreadedEventLoopGroup.singleton, options: options.sinkOptions,
-      script: options.script, take: { if keepsMail { log.take($0) } })
+      script: options.script,
+      take: {
+        if keepsMail { log.take($0) }
+        taken($0)
+      })
     sinkPort = sink.port
     try writeConfig()
   }
@@ -125,7 +134,7 @@ package final class MTAFixture: @unchecked Sendable {
       api: { listen: "127.0.0.1:\(port)", master_key: \(Self.key) }
       smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
       bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef" }
-      limits: { min_free_mib: 1, org_daily: 100000000, org_hourly: 100000000 }
+      limits: { min_free_mib: \(options.minFreeMiB), org_daily: 100000000, org_hourly: 100000000\(options.limits.isEmpty ? "" : ", " + options.limits) }
       providers: { \(options.providers) }
       \(options.reputation)
       pools:
@@ -273,9 +282,12 @@ package final class MTAFixture: @unchecked Sendable {
     try await call("GET", path, body: nil, key: key)
   }
 
-  package func call(_ method: String, _ path: String, body: String?, key: String? = MTAFixture.key) async throws -> Answer {
+  package func call(
+    _ method: String, _ path: String, body: String?, key: String? = MTAFixture.key, headers: [String: String] = [:]
+  ) async throws -> Answer {
     var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
     request.method = .RAW(value: method)
+    for (name, value) in headers { request.headers.add(name: name, value: value) }
     if let key { request.headers.add(name: "Authorization", value: "Bearer \(key)") }
     if let body {
       request.headers.add(name: "Content-Type", value: "application/json")
@@ -283,9 +295,9 @@ package final class MTAFixture: @unchecked Sendable {
     }
     let response = try await client.execute(request, timeout: .seconds(40))
     let text = String(buffer: try await response.body.collect(upTo: 1 << 24))
-    var headers: [String: String] = [:]
-    for (name, value) in response.headers { headers[name.lowercased()] = value }
-    return Answer(status: Int(response.status.code), body: text, headers: headers)
+    var fields: [String: String] = [:]
+    for (name, value) in response.headers { fields[name.lowercased()] = value }
+    return Answer(status: Int(response.status.code), body: text, headers: fields)
   }
 
   /// Makes a DKIM key for a domain; answers its DNS record.

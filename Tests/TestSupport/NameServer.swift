@@ -68,6 +68,10 @@ package final class NameServer: @unchecked Sendable {
     process.send(SIGHUP)
   }
 
+  /// It hears nothing and says nothing until ``resume()``.
+  package func pause() { kill(-process.pid, SIGSTOP) }
+  package func resume() { kill(-process.pid, SIGCONT) }
+
   package var server: String { "127.0.0.1@\(port)" }
 
   deinit { stop() }

@@ -14,6 +14,7 @@ package final class RedisFixture: @unchecked Sendable {
   }
 
   package var url: String { "unix://" + socket }
+  package var pid: Int32 { process?.pid ?? -1 }
 
   package func start() async throws {
     process = try TestProcess(

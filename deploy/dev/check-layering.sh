@@ -22,7 +22,7 @@ allowed() {
     Journal) echo "MailModel CShims Glibc" ;;
     ControlProtocol) echo "FoundationEssentials NIOCore NIOPosix" ;;
     MTAConfig) echo "DeliveryPolicy MailModel Foundation Yams" ;;
-    Observability) echo "CShims CSystemd Glibc Logging" ;;
+    Observability) echo "CShims CSystemd Glibc Logging Synchronization" ;;
   esac
 }
 

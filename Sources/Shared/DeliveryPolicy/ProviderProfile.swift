@@ -12,6 +12,8 @@ package struct ProviderProfile: Sendable, Equatable {
   package var tlsMode: Route.TLSDemand
   /// Sessions from one IP.
   package var maxConnections: Int
+  /// Sessions from all IPs of all hosts together; 0 = no limit but those of each IP.
+  package var maxConnectionsTotal = 0
   package var maxDeliveriesPerConnection: Int
   /// MX suffixes that select it; all MX of a domain must agree.
   package var mx: [String]

@@ -83,6 +83,15 @@ package enum JournalReader {
     }
   }
 
+  /// Gives preallocated space behind the last line back. For segments that nobody writes to.
+  static func releaseUnused(_ directory: String, _ segment: UInt32) {
+    let fd = open(path(directory, segment), O_WRONLY | O_CLOEXEC)
+    guard fd >= 0 else { return }
+    let end = lseek(fd, 0, SEEK_END)
+    if end >= 0 { ftruncate(fd, end) }
+    close(fd)
+  }
+
   private static func contents(_ path: String) throws(JournalError) -> [UInt8] {
     let fd = open(path, O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else { throw .io(operation: "open segment", errno: errno) }

@@ -98,6 +98,7 @@ extension MTAConfig {
         profile.backoffFactor = item.number("backoffFactor", 0.01...0.99, profile.backoffFactor)
         profile.recoveryFactor = item.number("recoveryFactor", 1.0001...100, profile.recoveryFactor)
         profile.maxConnections = item.integer("maxConnections", 1...100, profile.maxConnections)
+        profile.maxConnectionsTotal = item.integer("maxConnectionsTotal", 0...10_000, profile.maxConnectionsTotal)
         profile.maxDeliveriesPerConnection = item.integer("maxDeliveriesPerConnection", 1...10_000, profile.maxDeliveriesPerConnection)
         switch item.text("tlsMode", profile.tlsMode == .require ? "require" : "opportunistic") {
         case "opportunistic": profile.tlsMode = .opportunistic
@@ -189,9 +190,9 @@ extension MTAConfig {
     breaker.probes = reader.integer("breaker.probes", 1...1000, breaker.probes)
   }
 
-  /// Keys whose features come later: validated, kept nowhere. Three are refused unless empty.
+  /// Keys whose features come later: validated, kept nowhere. Two are refused unless empty.
   static func readLater(_ reader: inout ConfigReader) {
-    for key in ["fallbacks", "inspectors"] {
+    for key in ["fallbacks"] {
       if let nodes = reader.list(key), !nodes.isEmpty { reader.problem(key, "is not supported in this version: leave it empty") }
     }
     let domain = reader.text("tracking.domain", "")

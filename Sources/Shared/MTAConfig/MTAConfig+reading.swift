@@ -29,6 +29,7 @@ extension MTAConfig {
     config.readWarming(&reader)
     config.readReputation(&reader, environment)
     config.readSeeds(&reader, environment)
+    config.readInspectors(&reader)
     readLater(&reader)
     reader.finish()
     let notices = laterKeys.filter { key in reader.present.contains(where: { $0 == key || $0.hasPrefix(key + ".") }) }

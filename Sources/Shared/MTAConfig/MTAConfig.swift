@@ -127,6 +127,7 @@ package struct MTAConfig: Sendable {
   /// False: faults of PTR, forward match and EHLO name only warn.
   package var requiresIdentity = true
   package var historyRetentionDays = 30
+  package var inspectors: [Inspector] = []
   /// PEM by domain: `DKIM_KEYS`, written to the key store at start when the domain has none.
   package var dkimSeeds: [(domain: String, selector: String, privateKey: String)] = []
 

@@ -27,6 +27,8 @@ package struct Route: Sendable, Equatable {
   package var maxDeliveriesPerConnection: Int
   /// Time after which this route is stale.
   package var validUntil: Milliseconds
+  /// `maxConnections` is a part of a limit that other IPs share: no session outlives the last message that came for it.
+  package var isShared = false
 
   package init(
     hosts: [Host], port: Int, tls: TLSDemand, maxConnections: Int, maxDeliveriesPerConnection: Int,
@@ -48,6 +50,7 @@ package struct Route: Sendable, Equatable {
     static let maxConnections: UInt8 = 5
     static let maxDeliveries: UInt8 = 6
     static let validUntil: UInt8 = 7
+    static let isShared: UInt8 = 8
   }
 
   package func encoded() -> [UInt8] {
@@ -61,7 +64,16 @@ package struct Route: Sendable, Equatable {
     writer.put(Tag.maxConnections, maxConnections)
     writer.put(Tag.maxDeliveries, maxDeliveriesPerConnection)
     writer.put(Tag.validUntil, validUntil)
+    if isShared { writer.put(Tag.isShared, 1) }
     return writer.bytes
+  }
+
+  /// This route for a lane that has so many sessions of a limit that all IPs share; encoded.
+  package func sharing(_ sessions: Int) -> [UInt8] {
+    var route = self
+    route.maxConnections = max(1, min(maxConnections, sessions))
+    route.isShared = true
+    return route.encoded()
   }
 
   package init(decoding bytes: [UInt8]) throws(RecordError) {
@@ -76,6 +88,7 @@ package struct Route: Sendable, Equatable {
       case Tag.maxConnections: maxConnections = max(1, field.int)
       case Tag.maxDeliveries: maxDeliveriesPerConnection = max(1, field.int)
       case Tag.validUntil: validUntil = field.int64
+      case Tag.isShared: isShared = field.int == 1
       default: continue
       }
     }

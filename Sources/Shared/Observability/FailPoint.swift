@@ -2,8 +2,10 @@ internal import Glibc
 
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
-/// says `pid:N` has that process killed instead, once; one that says `spin` keeps the thread that passes busy for ever; one that says anything else stays, and kills whoever passes with the
-/// message id that it holds. Off, and a single comparison, unless the variable is set.
+/// says `pid:N` has that process killed instead, once; `hold` has whoever passes wait there, its pid in `FILE.held`, until that
+/// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and kills whoever passes
+/// with the message id that it holds. With the name `any` the file's first word is the place. Off, and a single comparison,
+/// unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
   case workerBeforeDot = "worker-before-dot"
@@ -12,13 +14,30 @@ package enum FailPoint: String, Sendable, CaseIterable {
   case workerAfterReply = "worker-after-reply"
   case workerBeforeSettle = "worker-before-settle"
   case workerAfterSettle = "worker-after-settle"
+  /// A journal told to a run of Redis that the worker has not met.
+  case workerBeforeReplay = "worker-before-replay"
+  case workerAfterReplay = "worker-after-replay"
   case supervisorBeforeAccept = "supervisor-before-accept"
   case supervisorAfterAccept = "supervisor-after-accept"
   case supervisorBeforeDispatch = "supervisor-before-dispatch"
   case supervisorAfterDispatch = "supervisor-after-dispatch"
   case supervisorBeforeEffects = "supervisor-before-effects"
   case supervisorAfterEffects = "supervisor-after-effects"
+  /// Between an event in Redis and the outbox on disk.
+  case supervisorBeforeOutbox = "supervisor-before-outbox"
   case supervisorAfterOutbox = "supervisor-after-outbox"
+  case supervisorAfterHistory = "supervisor-after-history"
+  /// Messages that are due, back to their queues.
+  case supervisorBeforeReady = "supervisor-before-ready"
+  case supervisorAfterReady = "supervisor-after-ready"
+  case supervisorBeforeExpire = "supervisor-before-expire"
+  case supervisorAfterExpire = "supervisor-after-expire"
+  case supervisorBeforeConclude = "supervisor-before-conclude"
+  case supervisorAfterConclude = "supervisor-after-conclude"
+  /// A dead worker's journal: before anything is told to Redis, between its entries and its lost lines, behind both.
+  case supervisorBeforeRecovery = "supervisor-before-recovery"
+  case supervisorInRecovery = "supervisor-in-recovery"
+  case supervisorAfterRecovery = "supervisor-after-recovery"
 
   private static let armed: (name: String, file: String)? = {
     guard let value = getenv("OWLAT_FAILPOINT") else { return nil }
@@ -29,7 +48,13 @@ package enum FailPoint: String, Sendable, CaseIterable {
 
   /// Dies here when armed for this place (and this message).
   package func pass(message id: String = "") {
-    guard let armed = Self.armed, armed.name == rawValue, let victim = Self.victim(armed.file) else { return }
+    guard let armed = Self.armed, armed.name == rawValue || armed.name == "any", var victim = Self.victim(armed.file) else { return }
+    if armed.name == "any" {
+      let words = victim.split(separator: " ", maxSplits: 1)
+      guard let place = words.first, place == rawValue else { return }
+      victim = words.count > 1 ? String(words[1]) : ""
+    }
+    if victim == "hold" { return Self.hold(armed.file) }
     if victim.hasPrefix("pid:"), let other = Int32(victim.dropFirst(4)) {
       if unlink(armed.file) == 0 { kill(other, SIGKILL) }
       return
@@ -41,6 +66,19 @@ package enum FailPoint: String, Sendable, CaseIterable {
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), SIGKILL)
     while true { pause() }
+  }
+
+  /// Whoever takes the file waits; blocks its thread, as a process that is stopped there would.
+  private static func hold(_ file: String) {
+    let held = file + ".held"
+    guard rename(file, held) == 0 else { return }
+    let descriptor = open(held, O_WRONLY | O_TRUNC | O_CLOEXEC)
+    if descriptor >= 0 {
+      let pid = Array("\(getpid()) ".utf8)
+      _ = write(descriptor, pid, pid.count)
+      close(descriptor)
+    }
+    while access(held, F_OK) == 0 { usleep(500) }
   }
 
   /// Content of the file; nil when there is none.

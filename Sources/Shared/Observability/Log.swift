@@ -1,10 +1,17 @@
 internal import Glibc
 package import Logging
 
-/// Where log lines go: standard error, one line each, with systemd's priority prefix under systemd (`<6>`), so that the
-/// journal files them by level.
+/// Where log lines go: to journald with their facts as fields when standard error is the journal, else to standard error, one
+/// line each (with the priority prefix `<6>` when somebody reads them for the journal).
 package enum Log {
   package static func bootstrap(program: String, level: Logger.Level = defaultLevel()) {
+    if let journal = JournalSocket.open() {
+      return LoggingSystem.bootstrap { _ in
+        var handler = JournalLogHandler(program: program, journal: journal)
+        handler.logLevel = level
+        return handler
+      }
+    }
     let underSystemd = getenv("JOURNAL_STREAM") != nil
     LoggingSystem.bootstrap { label in
       var handler = LineLogHandler(program: program, label: label, prefixed: underSystemd)
@@ -50,13 +57,15 @@ struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
-    var line = prefixed ? "<\(priority(event.level))>" : "\(Self.stamp()) \(event.level) "
+    var line = prefixed ? "<\(Self.priority(event.level))>" : "\(Self.stamp()) \(event.level) "
     line += "\(program) \(event.message)"
-    for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }).sorted(by: { $0.key < $1.key }) {
-      line += " \(key)=\(Self.clean("\(value)"))"
-    }
+    for fact in Self.facts(metadata, event.metadata) { line += " \(fact.key)=\(Self.clean(fact.value))" }
     line += "\n"
     line.withUTF8 { bytes in _ = write(2, bytes.baseAddress, bytes.count) }
+  }
+
+  static func facts(_ standing: Logger.Metadata, _ own: Logger.Metadata?) -> [(key: String, value: String)] {
+    standing.merging(own ?? [:], uniquingKeysWith: { $1 }).sorted { $0.key < $1.key }.map { ($0.key, "\($0.value)") }
   }
 
   /// Facts may come from remotes: no control character reaches the terminal or starts a line of its own.
@@ -73,7 +82,7 @@ struct LineLogHandler: LogHandler {
       + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
   }
 
-  private func priority(_ level: Logger.Level) -> Int {
+  static func priority(_ level: Logger.Level) -> Int {
     switch level {
     case .trace, .debug: 7
     case .info: 6

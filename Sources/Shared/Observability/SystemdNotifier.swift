@@ -1,11 +1,20 @@
 internal import CSystemd
+internal import Glibc
 
 /// What systemd is told: readiness, a status line, life signs. Does nothing outside systemd.
 package enum SystemdNotifier {
+  /// A service manager waits for what this process tells it.
+  package static var isSupervised: Bool { getenv("NOTIFY_SOCKET") != nil }
+
   package static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
   package static func status(_ text: String) { send("STATUS=\(text)") }
-  package static func stopping() { send("STOPPING=1") }
+  package static func stopping() { send("STOPPING=1\nSTATUS=stopping: accepted requests are answered, workers finish") }
   package static func watchdog() { send("WATCHDOG=1") }
+
+  /// Not ready yet, and not stuck: the start may take this much longer.
+  package static func starting(status: String, milliseconds: Int64) {
+    send("STATUS=\(status)\nEXTEND_TIMEOUT_USEC=\(milliseconds * 1000)")
+  }
 
   /// Half of `WatchdogSec=`, in milliseconds; nil when systemd asks for none.
   package static func watchdogInterval() -> Int64? {

@@ -15,8 +15,10 @@ extension QueueStore {
     _ = try await client.send(RedisCommand("SADD", keys.hosts, host))
   }
 
-  /// The whole directory, in slices; `take` gets each slice.
+  /// The whole directory, in slices; `take` gets each slice. Its rows are as new as any answer made before the call: an older
+  /// answer that is read later must not hide them.
   package func readDirectory(_ take: ([QueueHead]) async -> Void) async throws {
+    let sequence = try await client.send(RedisCommand("GET", keys.sequence)).int64 ?? 0
     var cursor = "0"
     repeat {
       let reply = try Reply(await client.send(RedisCommand("HSCAN", keys.directory, cursor, "COUNT", "1000")))
@@ -28,11 +30,14 @@ extension QueueStore {
         guard row.count == 2, let part = flat[index].string.flatMap({ GroupPart($0) }), let count = Int(row[0]),
           let score = Double(row[1])
         else { continue }
-        heads.append(QueueHead(part: part, count: count, score: Int64(score), sequence: 0))
+        heads.append(QueueHead(part: part, count: count, score: Int64(score), sequence: sequence))
       }
       await take(heads)
     } while cursor != "0"
   }
+
+  /// How many rows the directory has.
+  package func directorySize() async throws -> Int { try await client.send(RedisCommand("HLEN", keys.directory)).int ?? 0 }
 
   /// Next permit time by lane, as dispatch stored it.
   package func readLanes() async throws -> [String: Milliseconds] {

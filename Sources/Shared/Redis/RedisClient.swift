@@ -12,13 +12,16 @@ package final class RedisClient: Sendable {
     /// Changes with every restart of Redis.
     package let runID: String
     /// Redis's clock less ours, in milliseconds.
-    package let clockOffset: Int64
+    package var clockOffset: Int64
+    /// Rises with each connection of this client: answers may have been lost with the one before.
+    package let connection: Int
   }
 
   private struct State {
     var channel: (any Channel)?
     var session: Session?
     var lastFault: String?
+    var connections = 0
     var username: String
     var password: String
   }
@@ -72,11 +75,13 @@ package final class RedisClient: Sendable {
   /// sender that already may; when it throws, the connection is closed and tried again.
   package func run(onSession: @Sendable (Session, Sender) async throws -> Void = { _, _ in }) async {
     var delay: Int64 = 50
+    var connections = 0
     while !Task.isCancelled {
       do {
         let channel = try await connect()
         do {
-          let session = try await open(channel)
+          connections += 1
+          let session = try await open(channel, connections)
           try await onSession(session, Sender(channel: channel))
           state.withLockedValue {
             $0.channel = channel
@@ -127,7 +132,7 @@ package final class RedisClient: Sendable {
     }
   }
 
-  private func open(_ channel: any Channel) async throws -> Session {
+  private func open(_ channel: any Channel, _ number: Int) async throws -> Session {
     func send(_ command: RedisCommand) async throws -> RESPValue {
       try await Self.send(command, on: channel, timeLimit: .seconds(8))
     }
@@ -144,11 +149,27 @@ package final class RedisClient: Sendable {
     guard let line = info.split(separator: "\r\n").first(where: { $0.hasPrefix("run_id:") }) else {
       throw RedisError.unexpected("INFO without run_id")
     }
-    guard let time = try await send(RedisCommand("TIME")).array, time.count == 2, let seconds = time[0].int64,
-      let micros = time[1].int64
-    else { throw RedisError.unexpected("TIME") }
+    let offset = try clockOffset(try await send(RedisCommand("TIME")))
     if loadsFunctions { try await Self.loadFunctions(send) }
-    return Session(runID: String(line.dropFirst("run_id:".count)), clockOffset: seconds * 1000 + micros / 1000 - clock())
+    let connection = state.withLockedValue { state in
+      state.connections += 1
+      return state.connections
+    }
+    return Session(runID: String(line.dropFirst("run_id:".count)), clockOffset: offset, connection: connection)
+  }
+
+  /// Compares the clocks again: either may have been set since the connection was made, and deadlines are in Redis's.
+  package func measureClock() async throws {
+    let connection = session?.connection
+    let offset = try clockOffset(try await send(RedisCommand("TIME")))
+    state.withLockedValue { if $0.session?.connection == connection { $0.session?.clockOffset = offset } }
+  }
+
+  private func clockOffset(_ time: RESPValue) throws -> Int64 {
+    guard let time = time.array, time.count == 2, let seconds = time[0].int64, let micros = time[1].int64 else {
+      throw RedisError.unexpected("TIME")
+    }
+    return seconds * 1000 + micros / 1000 - clock()
   }
 
   private static func loadFunctions(_ send: (RedisCommand) async throws -> RESPValue) async throws {

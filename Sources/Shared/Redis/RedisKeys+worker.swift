@@ -25,7 +25,4 @@ extension RedisKeys {
       "(+incr ~\(sequence))",
     ]
   }
-
-  /// Raised by each change of the directory.
-  private var sequence: String { prefix + ":seq" }
 }

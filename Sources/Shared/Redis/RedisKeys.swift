@@ -12,6 +12,7 @@ package struct RedisKeys: Sendable {
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
     "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
+    "sessions": ":conn:",
   ]
 
   /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
@@ -44,6 +45,8 @@ package struct RedisKeys: Sendable {
   var journal: String { prefix + ":journal" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }
+  /// String: number of the newest heads that a Function answered.
+  var sequence: String { prefix + ":seq" }
   /// Hash: what policies remember, each row's field naming its kind and scope.
   var policy: String { prefix + ":policy" }
   /// String: one shared counter of dispatch.

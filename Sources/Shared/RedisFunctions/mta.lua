@@ -11,7 +11,7 @@ local NAME = {
   message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy',
+  policy = ':policy', sessions = ':conn:',
 }
 
 local INLINE_LIMIT = 32768
@@ -181,6 +181,8 @@ local function accept(keys, argv)
     end
     if receipt then
       status = known_nonce == nonce and known == num and 'ok' or 'dup'
+      -- Our own repeat: the answer that told the head was lost.
+      if status == 'ok' then touched[group .. ' ' .. org] = true end
       answers[#answers + 1] = { status, known, accepted_at, known_message }
     else
       local c = p .. NAME.content .. hash
@@ -543,6 +545,39 @@ local function hurry(keys, argv)
   return { count, refresh(p, argv[1], touched) }
 end
 
+-- resend: uncertain messages become due at once; what goes out then is a new attempt, with a serial of its own. ARGV now,
+-- nums. Answers how many were uncertain.
+local function resend(keys, argv)
+  local p = keys[1]
+  local count = 0
+  for index = 2, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'u' then
+      redis.call('HSET', message_key(p, num), 's', 'w')
+      redis.call('HDEL', message_key(p, num), 't')
+      redis.call('ZADD', p .. NAME.due, argv[1], num)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- drop: ends uncertain messages. ARGV host, outcome, nums. Answers how many were uncertain.
+local function drop(keys, argv)
+  local p = keys[1]
+  local count = 0
+  for index = 3, #argv do
+    local num = argv[index]
+    local r = read(p, num)
+    if r and r.s == 'u' then
+      append_outcome(p, argv[1], num, r.n, argv[2])
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- peek: what messages are and where, for people. ARGV nums. Answers per message its number, state, group, organisation,
 -- score, deferrals, record, due time or ''; those that are gone are left out.
 local function peek(keys, argv)
@@ -557,6 +592,51 @@ local function peek(keys, argv)
     end
   end
   return rows
+end
+
+-- sessions: hosts' parts of the sessions that a provider allows all IPs together, hash `conn:<lane key>`: host → `<until ms>
+-- <held> <wanted> <wanted since ms>`. A host that says nothing for the lease has none. ARGV host, lease (ms), number of keys, then per key: its
+-- name, limit, held, wanted more. Answers per key granted, and what other hosts want and have not got; those that have wanted longer come first.
+local function sessions(keys, argv)
+  local p = keys[1]
+  local host, lease = argv[1], tonumber(argv[2])
+  local now = now_ms()
+  local answers = {}
+  local at = 4
+  for _ = 1, tonumber(argv[3]) do
+    local key = p .. NAME.sessions .. argv[at]
+    local limit, held, wanted = tonumber(argv[at + 1]), tonumber(argv[at + 2]), tonumber(argv[at + 3])
+    at = at + 4
+    local since = now
+    local others, before, elsewhere = 0, 0, 0
+    local own = redis.call('HGET', key, host)
+    if own then
+      local untl, _, wants, from = string.match(own, '^(%d+) (%d+) (%d+) (%d+)$')
+      if untl and tonumber(untl) > now and tonumber(wants) > 0 then since = tonumber(from) end
+    end
+    local rows = redis.call('HGETALL', key)
+    for index = 1, #rows, 2 do
+      if rows[index] ~= host then
+        local untl, has, wants, from = string.match(rows[index + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+        if untl and tonumber(untl) > now then
+          others = others + tonumber(has)
+          elsewhere = elsewhere + tonumber(wants)
+          if tonumber(from) < since then before = before + tonumber(wants) end
+        else
+          redis.call('HDEL', key, rows[index])
+        end
+      end
+    end
+    local granted = math.max(0, math.min(wanted, limit - others - held - before))
+    if held + wanted == 0 then
+      redis.call('HDEL', key, host)
+    else
+      redis.call('HSET', key, host, string.format('%d %d %d %d', now + lease, held + granted, wanted - granted, since))
+      redis.call('PEXPIRE', key, lease)
+    end
+    answers[#answers + 1] = { granted, elsewhere }
+  end
+  return answers
 end
 
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
@@ -583,5 +663,8 @@ redis.register_function { function_name = 'mta1_expire', callback = expire, flag
 redis.register_function { function_name = 'mta1_hold', callback = hold, flags = flags }
 redis.register_function { function_name = 'mta1_unhold', callback = unhold, flags = flags }
 redis.register_function { function_name = 'mta1_hurry', callback = hurry, flags = flags }
+redis.register_function { function_name = 'mta1_resend', callback = resend, flags = flags }
+redis.register_function { function_name = 'mta1_drop', callback = drop, flags = flags }
+redis.register_function { function_name = 'mta1_sessions', callback = sessions, flags = flags }
 redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

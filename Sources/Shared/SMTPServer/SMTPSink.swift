@@ -10,6 +10,8 @@ package final class SMTPSink: Sendable {
     package var extensions = ["PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
     /// Offers STARTTLS when set.
     package var tls: TLSContext?
+    /// Called when a session's connection is closed, with the client's address.
+    package var closed: (@Sendable (String) -> Void)?
 
     package init() {}
   }

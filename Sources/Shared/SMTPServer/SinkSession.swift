@@ -18,6 +18,7 @@ final class SinkSession: ChannelInboundHandler {
   private let number: Int
   private var buffer = ByteBuffer()
   private var state = State.command
+  private var peer = ""
   private var ehloName = ""
   private var returnPath: String?
   private var recipients: [String] = []
@@ -39,9 +40,15 @@ final class SinkSession: ChannelInboundHandler {
   }
 
   func channelActive(context: ChannelHandlerContext) {
+    peer = context.channel.remoteAddress?.ipAddress ?? ""
     let moment = SinkMoment.connect(
-      peer: context.channel.remoteAddress?.ipAddress ?? "", local: context.channel.localAddress?.ipAddress ?? "")
+      peer: peer, local: context.channel.localAddress?.ipAddress ?? "")
     perform(script(moment) ?? .reply("220 \(options.hostName) ESMTP sink"), context) {}
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    options.closed?(peer)
+    context.fireChannelInactive()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

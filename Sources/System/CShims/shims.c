@@ -1,16 +1,25 @@
 #define _GNU_SOURCE
 #include "include/cshims.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +54,37 @@ int shim_spawn(const char *path, char *const argv[], char *const envp[], int con
   return error;
 }
 
+int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], pid_t *pid) {
+  pid_t parent = getpid();
+  pid_t child = fork();
+  if (child < 0) return errno;
+  if (child > 0) {
+    *pid = child;
+    return 0;
+  }
+  /* From here to exec only what is safe after fork in a program with threads. */
+  struct sigaction standard;
+  memset(&standard, 0, sizeof standard);
+  standard.sa_handler = SIG_DFL;
+  for (int sig = 1; sig < NSIG; sig++) sigaction(sig, &standard, NULL);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  sigaddset(&blocked, SIGABRT);
+  sigprocmask(SIG_SETMASK, &blocked, NULL);
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGINT);
+  if (getppid() != parent) _exit(127);
+  closefrom(3);
+  execve(path, argv, envp);
+  _exit(127);
+}
+
+void shim_pidfd_wait(int pidfd) {
+  struct pollfd wait = {.fd = pidfd, .events = POLLIN};
+  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
+}
+
 int shim_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int shim_pidfd_kill(int pidfd, int sig) { return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0); }
 
@@ -63,7 +103,76 @@ static int64_t clock_ms(clockid_t clock) {
   clock_gettime(clock, &now);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
-int64_t shim_now_ms(void) { return clock_ms(CLOCK_REALTIME); }
+static const volatile int64_t *wall_offset(void) {
+  static const int64_t none = 0;
+  static const volatile int64_t *offset;
+  static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&once);
+  if (!offset) {
+    offset = &none;
+    const char *path = getenv("OWLAT_CLOCK_FILE");
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+      void *page = mmap(NULL, sizeof none, PROT_READ, MAP_SHARED, fd, 0);
+      if (page != MAP_FAILED) offset = page;
+      close(fd);
+    }
+  }
+  const volatile int64_t *found = offset;
+  pthread_mutex_unlock(&once);
+  return found;
+}
+
+int64_t shim_wall_ms(void) { return clock_ms(CLOCK_REALTIME) + *wall_offset(); }
+
+#define CLOCK_EVEN_MS 2000
+#define CLOCK_WRONG_MS 86400000
+#define CLOCK_DRIFT 20
+
+/* What the clock was ahead of the time since boot (suspends included), and until when that has drifted. */
+static struct {
+  pthread_mutex_t lock;
+  int is_known, is_drifting;
+  int64_t base, until;
+} even_clock = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int64_t even_now(int64_t *base) {
+  int64_t wall = shim_wall_ms(), boot = clock_ms(CLOCK_BOOTTIME);
+  pthread_mutex_lock(&even_clock.lock);
+  int64_t ahead = wall - boot;
+  if (!even_clock.is_known) {
+    const char *given = getenv("OWLAT_CLOCK_BASE");
+    even_clock.base = given ? strtoll(given, NULL, 10) : ahead;
+    even_clock.is_known = 1;
+    even_clock.until = boot;
+  }
+  int64_t off = ahead - even_clock.base, size = off < 0 ? -off : off;
+  if (size > CLOCK_WRONG_MS || size <= 1 || (!even_clock.is_drifting && size <= CLOCK_EVEN_MS)) {
+    even_clock.base = ahead;
+    even_clock.is_drifting = 0;
+    even_clock.until = boot;
+  } else {
+    if (!even_clock.is_drifting) even_clock.until = boot;
+    even_clock.is_drifting = 1;
+    int64_t steps = (boot - even_clock.until) / CLOCK_DRIFT;
+    if (steps > 0) {
+      even_clock.until += steps * CLOCK_DRIFT;
+      if (steps > size) steps = size;
+      even_clock.base += off < 0 ? -steps : steps;
+    }
+  }
+  int64_t now = boot + even_clock.base;
+  if (base) *base = even_clock.base;
+  pthread_mutex_unlock(&even_clock.lock);
+  return now;
+}
+
+int64_t shim_now_ms(void) { return even_now(NULL); }
+int64_t shim_clock_base(void) {
+  int64_t base;
+  even_now(&base);
+  return base;
+}
 int64_t shim_monotonic_ms(void) { return clock_ms(CLOCK_MONOTONIC); }
 
 int64_t shim_peer_uid(int fd) {
@@ -73,7 +182,81 @@ int64_t shim_peer_uid(int fd) {
 }
 
 int shim_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : errno; }
+
+int shim_listening_address(int fd, char *text, size_t size) {
+  int on = 0, type = 0, only = 0;
+  socklen_t length = sizeof on;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) != 0 || !on) return -1;
+  length = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_STREAM) return -1;
+  union {
+    struct sockaddr any;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    struct sockaddr_un local;
+    struct sockaddr_storage room;
+  } at;
+  memset(&at, 0, sizeof at);
+  length = sizeof at;
+  if (getsockname(fd, &at.any, &length) != 0) return -1;
+  char host[INET6_ADDRSTRLEN];
+  switch (at.any.sa_family) {
+  case AF_INET:
+    inet_ntop(AF_INET, &at.four.sin_addr, host, sizeof host);
+    snprintf(text, size, "%s:%u", host, ntohs(at.four.sin_port));
+    return 0;
+  case AF_INET6:
+    inet_ntop(AF_INET6, &at.six.sin6_addr, host, sizeof host);
+    snprintf(text, size, "[%s]:%u", host, ntohs(at.six.sin6_port));
+    length = sizeof only;
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &length) == 0 && !only;
+  case AF_UNIX: snprintf(text, size, "unix:%s", at.local.sun_path); return 0;
+  default: return -1;
+  }
+}
+
+int shim_journal_open(const char *stream) {
+  unsigned long long device, inode;
+  struct stat own;
+  if (sscanf(stream, "%llu:%llu", &device, &inode) != 2 || fstat(2, &own) != 0) return -1;
+  if (own.st_dev != device || own.st_ino != inode) return -1;
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+  if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+int shim_journal_send(int fd, const void *entry, size_t length) {
+  if (send(fd, entry, length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return 0;
+  if (errno != ECONNREFUSED && errno != ENOTCONN) return -1;
+  /* journald has started anew. */
+  struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+  if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0) return -1;
+  return send(fd, entry, length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -1;
+}
+
 int shim_set_pdeathsig(int sig) { return prctl(PR_SET_PDEATHSIG, sig) == 0 ? 0 : errno; }
+
+static pid_t abort_parent;
+static void on_abort(int sig, siginfo_t *info, void *context) {
+  (void)context;
+  if (info->si_code == SI_USER && info->si_pid != abort_parent && info->si_pid != getpid()) {
+    kill(getpid(), SIGTERM);
+    return;
+  }
+  signal(sig, SIG_DFL);
+  raise(sig);
+}
+void shim_abort_is_parents(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  abort_parent = getppid();
+  action.sa_sigaction = on_abort;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigaction(SIGABRT, &action, NULL);
+}
 
 long shim_ssl_set_host_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
 long shim_ssl_ctx_min_tls12(SSL_CTX *ctx) { return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION); }

@@ -23,9 +23,14 @@ extension WorkLoop {
     }
   }
 
+  /// SIGTERM: transactions end, nothing begins.
+  func terminated() {
+    log.notice("told to end")
+    drain(deadline: .now() + .seconds(30))
+  }
+
   /// The supervisor is gone: begin nothing, let what is past its dot end, be gone within 10 s (DESIGN section 5).
   func supervisorGone() {
-    guard !isEnding else { return }
     log.warning("control socket closed; ending")
     keys.failAll()
     drain(deadline: .now() + .seconds(9))

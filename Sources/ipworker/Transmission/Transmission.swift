@@ -12,6 +12,7 @@ struct Transmission {
 
   let route: Route
   let lane: WorkLane
+  let laneName: String
   let envelope: SMTPEnvelope
   let octets: [UInt8]
   /// The entry's id: by it a drain finds the session to cut.
@@ -47,12 +48,14 @@ struct Transmission {
       var addresses = Array(host.addresses.filter { $0.contains(":") == worker.sourceIP.contains(":") }.prefix(left))
       left -= addresses.count
       while !addresses.isEmpty {
-        let opening = await open(host.name, addresses, worker)
+        // One at a time where each session counts.
+        let called = route.isShared ? Array(addresses.prefix(1)) : addresses
+        let opening = await open(host.name, called, worker)
         switch opening.result {
         case .failure(let failure):
           last = unreachable(failure, opening.target, worker)
           // None of them answered.
-          if failure.stage == .connect { addresses = [] }
+          if failure.stage == .connect { addresses.removeAll { called.contains($0) } }
         case .success(let connection):
           let result = await connection.transact(envelope, message: octets, beforeDot: beforeDot, afterDot: afterDot)
           guard case .lost = result else { return finish(result, connection, worker) }
@@ -75,12 +78,19 @@ struct Transmission {
   /// Opportunistic TLS that breaks is tried once more in the clear (RFC 7435); required TLS never is.
   private func open(_ name: String, _ addresses: [String], _ worker: isolated WorkLoop) async -> SMTPConnection.Opening {
     let targets = addresses.map { worker.target(host: name, address: $0, port: route.port, tls: route.tls) }
-    let entryID = entryID
-    let began: @Sendable (any Channel) -> Void = { channel in worker.assumeIsolated { $0.mayCut(channel, entryID) } }
+    let (entryID, laneName, isShared) = (entryID, laneName, route.isShared)
+    let began: @Sendable (any Channel) -> Void = { channel in
+      worker.assumeIsolated { worker in
+        worker.mayCut(channel, entryID)
+        if isShared { worker.noteShared(channel, laneName) }
+      }
+    }
+    if isShared { await worker.roomForShared(laneName, lane) }
     let opening = await SMTPConnection.open(targets, tls: worker.tls, on: worker.eventLoop, began: began)
     guard case .failure(let failure) = opening.result, failure.isTLS, route.tls == .opportunistic, !worker.isEnding else { return opening }
     var target = opening.target
     target.tls = .never
+    if isShared { await worker.roomForShared(laneName, lane) }
     let again = await SMTPConnection.open([target], tls: worker.tls, on: worker.eventLoop, began: began)
     // It takes no second call: that says nothing of the host's other addresses.
     if case .failure(let failure) = again.result, failure.stage == .connect { return opening }

@@ -43,6 +43,15 @@ extension WorkLoop {
     if kind == .dot { cuttable[entry.entryID] = nil }
   }
 
+  /// Without a journal nothing may begin: what waits goes back, slowly, until there is space again.
+  func journalFailed(_ error: any Error) async {
+    if SystemClock.monotonic() - journalFailedAt > 10_000 {
+      journalFailedAt = SystemClock.monotonic()
+      log.critical("journal cannot be written: nothing is begun", metadata: [LogKey.error: "\(error)"])
+    }
+    if !isEnding { try? await Task.sleep(for: .seconds(1)) }
+  }
+
   /// A reply that cannot be written down leaves its dot alone: the message will be called uncertain, never sent twice.
   func writeReply(_ result: AttemptResult, _ entry: WorkEntry) {
     begun[entry.entryID] = nil

@@ -67,6 +67,10 @@ struct AdminCommands: Sendable {
       let live = try await explainer.explain(arguments["id"] ?? "", organisation: arguments["org"])
       return try encode([live])
     case "message trace": return try encode(try await trace(arguments))
+    case "message resend", "message drop":
+      let decision: UncertainMail.Decision = request.command == "message drop" ? .drop : .resend
+      let mail = UncertainMail(explainer: explainer, host: queue.host)
+      return JSONObject(try await mail.decide(decision, arguments["id"] ?? "", organisation: arguments["org"])).string
     case "org pause", "queue pause": return try await pause(arguments)
     case "org resume", "queue resume":
       let key = try QueueRoutes.key(arguments["scope"], arguments["name"])

@@ -3,7 +3,7 @@ import Foundation
 
 struct MessageCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "message", abstract: "One message.", subcommands: [Show.self, Trace.self])
+    commandName: "message", abstract: "One message.", subcommands: [Show.self, Trace.self, Resend.self, Drop.self])
 
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -40,6 +40,22 @@ extension Dispatcher {
     }
   }
 
+  /// Sessions that all IPs of all hosts share: what lanes want, have and gave up, told to Redis where that changed.
+  func shareSessions(_ now: Milliseconds) async -> Bool {
+    let claims = index.sessionClaims(now: now)
+    guard !claims.isEmpty else { return true }
+    do {
+      let answers = try await store.claimSessions(host: host, lease: SessionShares.lease, claims)
+      for (claim, answer) in zip(claims, answers) { index.grant(claim, answer, now: now) }
+      return true
+    } catch {
+      // Asked again, held again: nothing was taken for granted.
+      index.sessions.tellAgain()
+      await signal.wait(atMost: .milliseconds(100))
+      return false
+    }
+  }
+
   /// A counter had no room: the gate that it stands for.
   func shut(_ stop: DispatchCounter.Stop, _ pick: PlannedPick, _ now: Milliseconds) {
     let organisation = pick.part.organisation
@@ -82,6 +98,12 @@ extension Dispatcher {
           scope: .domain, key: domain, reason: what == .connection ? .connectionBackoff : .smtpResponse, since: since, until: until)
       }
       if gate != nil || index.mirror.domainGates[domain] != nil { index.setDomainGate(domain, gate) }
+    }
+    for (provider, health) in changes.providers {
+      index.setProviderGate(
+        provider,
+        health.until > now
+          ? Gate(scope: .provider, key: provider.rawValue, reason: .smtpResponse, since: health.since, until: health.until) : nil)
     }
     for (key, breaker) in changes.breakers where breakers.note(key, breaker) { showBreaker(key, now) }
     for (ip, state) in changes.warming where warming.set(ip, state, now: now) {

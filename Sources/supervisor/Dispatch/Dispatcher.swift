@@ -10,16 +10,18 @@ import Redis
 /// the answer. What happens to a message then is the worker's `DeliveryAttempt`.
 actor Dispatcher {
   static let picksPerCall = 64
+  /// What a broken connection still had on its way to Redis has run by then: no command waits longer for its answer.
+  private static let lateness: Milliseconds = 10_000
 
   let store: QueueStore
-  private let host: String
+  let host: String
   private let destinations: Destinations
   private let limits: OrganisationLimits
   private let pauses: Pauses
   /// Of the pauses that the index knows.
   private var pausesVersion = -1
   private let allIPs: Set<String>
-  private let log: Logger
+  let log: Logger
   let signal: Signal
   var index: LaneIndex
   /// Lane of each message that is out at a worker.
@@ -31,13 +33,19 @@ actor Dispatcher {
   private var replayed: [String: String] = [:]
   /// The run of Redis whose policy rows are known here.
   var policyRun: String?
-  private var loadedRun: String?
+  /// The connection over which the directory was read: what was answered on one that broke may not have been heard.
+  private var loadedConnection: Int?
+  /// When it is read once more: Redis may yet run what it had been sent on the connection before.
+  private var rereadAt: Milliseconds?
+  var indexCheck = IndexCheck()
   /// The lanes' next permits were read: once, since what this process gave out later is newer.
   private var hasPermits = false
   private var redisGate: Gate?
   /// Groups whose DNS answer is waited for, by time.
   private var retries: [Group: Milliseconds] = [:]
   private(set) var dispatched = 0
+  /// Monotonic ms of the last turn, for the watchdog.
+  private(set) var lastTurn = SystemClock.monotonic()
   var breakers = BreakerGates()
   private var lastDueScan: Milliseconds = 0
   /// Lanes in which a message was out before, when it is out again and its earlier outcome has not been heard of.
@@ -76,6 +84,7 @@ actor Dispatcher {
   /// Dispatches until cancelled.
   func run() async {
     while !Task.isCancelled {
+      lastTurn = SystemClock.monotonic()
       let now = SystemClock.now()
       openWhatIsDue(now)
       applyPauses()
@@ -87,8 +96,10 @@ actor Dispatcher {
       if allowanceDay != UTCDay.number(now) || now - allowancesAt > 30_000 {
         guard await renewAllowances(now) else { continue }
       }
+      guard await shareSessions(now) else { continue }
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
       if picks.isEmpty {
+        if await lacksQueues() { loadedConnection = nil }
         let next = min(index.nextTimer ?? now + 250, now + 250)
         await signal.wait(atMost: .milliseconds(max(1, next - now)))
       } else {
@@ -105,6 +116,7 @@ actor Dispatcher {
     for organisation in index.dueOrganisations(now: now) { index.openDue(organisation: organisation, now: now) }
     for domain in index.dueDomains(now: now) { index.setDomainGate(domain, nil) }
     for lane in index.dueLanes(now: now) { index.setLaneGate(lane, nil) }
+    for provider in index.dueProviders(now: now) { index.setProviderGate(provider, nil) }
     for (ip, set) in index.dueSets(now: now) { index.setClosedSet(set, of: ip, nil) }
     for key in breakers.due(now: now) { showBreaker(key, now) }
     for (group, at) in retries where at <= now {
@@ -133,18 +145,23 @@ actor Dispatcher {
   /// Open only on a run of Redis whose directory is loaded and to which every journal is told: a settle or a dispatch that
   /// Redis lost must be known before anything goes out (DESIGN section 5).
   private func isRedisReady(_ now: Milliseconds) async -> Bool {
-    guard let run = store.client.session?.runID else {
+    guard let session = store.client.session else {
       shutRedis(now)
       return false
     }
+    let run = session.runID
     guard policyRun == run, allIPs.allSatisfy({ replayed[$0] == run }) else {
       shutRedis(now)
       return false
     }
-    if loadedRun != run || redisGate != nil {
+    if loadedConnection != session.connection || redisGate != nil {
       do { try await load() } catch { return false }
-      loadedRun = run
+      loadedConnection = session.connection
+      rereadAt = now + Self.lateness
       redisGate = nil
+    } else if let at = rereadAt, at <= now {
+      do { try await store.readDirectory { heads in self.note(heads) } } catch { return false }
+      rereadAt = nil
     }
     return true
   }
@@ -157,9 +174,11 @@ actor Dispatcher {
   private func load() async throws {
     try await pauses.refresh()
     index.clear()
+    index.sessions.tellAgain()
     try await findLost()
     if !hasPermits {
-      index.setStoredPermits(try await store.readLanes())
+      // None is further away than a minute but after a clock was set back.
+      index.setStoredPermits(try await store.readLanes().mapValues { min($0, SystemClock.now() + 60_000) })
       hasPermits = true
     }
     try await store.readDirectory { heads in self.note(heads) }
@@ -192,7 +211,8 @@ actor Dispatcher {
       counters.append(charged)
       picks.append(
         Pick(
-          part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description, route: known.encoded,
+          part: pick.part, count: pick.count, sourceIP: pick.lane.ip, lane: pick.lane.description,
+          route: pick.sessions.map(known.route.sharing) ?? known.encoded,
           firstAt: pick.firstAt, step: pick.step, nextPermitAt: pick.nextPermitAt, counters: charged.map(\.counter)))
     }
     guard !picks.isEmpty else { return }
@@ -211,7 +231,7 @@ actor Dispatcher {
       log.warning("dispatch failed", metadata: [LogKey.error: "\(error)"])
       for pick in bound { index.giveBack(pick.count, to: pick.lane) }
       // Done or not, nobody knows: the directory is read anew.
-      loadedRun = nil
+      loadedConnection = nil
       shutRedis(now)
     }
   }
@@ -333,8 +353,10 @@ actor Dispatcher {
     guard !parts.isEmpty else { return }
     Task {
       for part in parts {
+        FailPoint.supervisorBeforeConclude.pass()
         let result = try? await store.conclude(
           host: host, outcome: Self.outcome(reason, SystemClock.now()), part: part, limit: 500)
+        FailPoint.supervisorAfterConclude.pass()
         if let result { self.note(result.heads) }
       }
     }

@@ -4,7 +4,7 @@ import MailModel
 /// ones (DESIGN section 3).
 struct Gate: Codable, Sendable, Equatable {
   enum Scope: String, Codable, Sendable {
-    case installation, ip, lane, domain, organisation, message
+    case installation, ip, provider, lane, domain, organisation, message
   }
 
   enum Reason: String, Codable, Sendable {

@@ -30,6 +30,8 @@ struct Lane {
   let provider: MailboxProvider
   var throttle: LaneThrottle
   var window: Int
+  /// Sessions that it may have of a limit that all IPs share; nil = there is none.
+  var sessions: Int?
   /// Entries out at the worker.
   var out = 0
   var fullSince: Milliseconds = 0
@@ -53,6 +55,11 @@ struct Lane {
     blockedUntil = rate?.blockedUntil ?? 0
     blockedSince = rate?.blockedSince ?? 0
   }
+
+  /// Entries that may be out at once.
+  var breadth: Int { sessions.map { min(window, 2 * $0) } ?? window }
+  /// Permits that the worker has room for.
+  var room: Int { breadth - out }
 
   /// When a permit may be asked for.
   var opensAt: Milliseconds { max(throttle.opensAt, blockedUntil) }

@@ -10,7 +10,11 @@ extension LaneIndex {
     }
     if let gate = allowances[id.ip]?.shutGate { return gate }
     guard let lane = lanes[id] else { return nil }
-    if lane.out >= lane.window {
+    if let gate = gate(at: lane.provider, now: now) { return gate }
+    if lane.sessions == 0 {
+      return Gate(scope: .provider, key: id.key, reason: .connections, since: sessions.waitingSince(id) ?? now, until: nil)
+    }
+    if lane.room <= 0 {
       return Gate(scope: .lane, key: id.description, reason: .connections, since: lane.fullSince, until: nil)
     }
     if let gate = laneGates[id] { return gate }
@@ -22,6 +26,12 @@ extension LaneIndex {
         scope: .lane, key: id.description, reason: .throttle, since: lane.throttledSince, until: lane.throttle.nextPermitAt)
     }
     return nil
+  }
+
+  /// What shuts a provider for all IPs.
+  private func gate(at provider: MailboxProvider, now: Milliseconds) -> Gate? {
+    guard !providerGates.isEmpty, let gate = providerGates[provider], gate.until.map({ $0 > now }) ?? true else { return nil }
+    return gate
   }
 
   /// Why an IP that is not open is shut.
@@ -59,7 +69,11 @@ extension LaneIndex {
       found += ips.map(shutGate)
     } else if case .open(let key, _)? = destination(of: part.group) {
       let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) ?? mirror.closedSets[$0]?[part.group.set] }
-      if shut.count == open.count { found += shut }
+      // What shuts a provider shuts it for each IP, and is told once, before what is narrower.
+      if shut.count == open.count {
+        for gate in shut.filter({ $0.scope == .provider }) where !found.contains(gate) { found.append(gate) }
+        found += shut.filter { $0.scope != .provider }
+      }
     }
     found += mirror.shut(part.group)
     if let gate = gate(of: part.group) { found.append(gate) }
@@ -71,7 +85,7 @@ extension LaneIndex {
   /// Lanes that have mail or entries out, busiest first. Walks the lanes: for an operator.
   func busyLanes(limit: Int, now: Milliseconds) -> [(id: LaneID, out: Int, window: Int, ratePerMinute: Double, gate: Gate?)] {
     lanes.filter { $0.value.out > 0 || $0.value.hasTurns }.sorted { ($1.value.out, $0.key.key) < ($0.value.out, $1.key.key) }
-      .prefix(limit).map { id, lane in (id, lane.out, lane.window, lane.throttle.ratePerMinute, gate(of: id, now: now)) }
+      .prefix(limit).map { id, lane in (id, lane.out, lane.breadth, lane.throttle.ratePerMinute, gate(of: id, now: now)) }
   }
 
   /// Shut gates of everything that has mail, with the messages behind each. Walks the index: for an operator, not for a pick.

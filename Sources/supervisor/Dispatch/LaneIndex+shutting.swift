@@ -21,9 +21,21 @@ extension LaneIndex {
     self.providers = providers
     for (id, lane) in lanes {
       lanes[id]?.window = providers[lane.provider].window
+      setSessionLimit(providers[lane.provider].maxConnectionsTotal, of: id, now: now)
       if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
       if lane.hasTurns { wake(id) }
     }
+  }
+
+  /// A provider's health; nil opens it.
+  mutating func setProviderGate(_ provider: MailboxProvider, _ gate: Gate?) {
+    providerGates[provider] = gate
+    guard gate == nil else { return }
+    for id in parkedAtProvider.removeValue(forKey: provider) ?? [] { wake(id) }
+  }
+
+  func dueProviders(now: Milliseconds) -> [MailboxProvider] {
+    providerGates.filter { $0.value.until.map { $0 <= now } ?? false }.map(\.key)
   }
 
   mutating func setLaneGate(_ id: LaneID, _ gate: Gate?) {

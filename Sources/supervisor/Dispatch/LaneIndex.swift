@@ -10,6 +10,8 @@ struct PlannedPick: Sendable, Equatable {
   var firstAt: Milliseconds
   var step: Milliseconds
   var nextPermitAt: Milliseconds
+  /// Of a limit that all IPs share, what the lane may have; nil = there is none.
+  var sessions: Int?
 }
 
 /// The dispatcher's memory: in which lanes there is mail, whose turn it is, what is shut. No operation walks all groups,
@@ -57,6 +59,10 @@ struct LaneIndex {
   var pausedOrganisations: [String: Gate] = [:]
   /// Why an IP is shut, when there is more to say than that it is.
   var ipGates: [String: Gate] = [:]
+  /// Providers that do not answer well, and the lanes that came up meanwhile.
+  var providerGates: [MailboxProvider: Gate] = [:]
+  var parkedAtProvider: [MailboxProvider: Set<LaneID>] = [:]
+  var sessions = SessionShares()
   /// Turns that found mail of closed sets only, by IP.
   var pacedTurns: [String: Set<PacedTurn>] = [:]
   /// Lanes in which a gated organisation had its turn.
@@ -131,9 +137,11 @@ struct LaneIndex {
   }
 
   private mutating func makeLane(_ id: LaneID, _ provider: MailboxProvider) -> Lane {
-    Lane(
-      provider: provider, profile: providers[provider], rate: rates[id],
-      nextPermitAt: storedPermits.removeValue(forKey: id.description) ?? 0)
+    let profile = providers[provider]
+    var lane = Lane(
+      provider: provider, profile: profile, rate: rates[id], nextPermitAt: storedPermits.removeValue(forKey: id.description) ?? 0)
+    if profile.maxConnectionsTotal > 0 { lane.sessions = sessions.granted(id) }
+    return lane
   }
 
   /// Lanes at rest are forgotten once there are many, at most as often as the number doubles.
@@ -196,7 +204,7 @@ struct LaneIndex {
 
   private mutating func pick(from id: LaneID, into picks: inout [PlannedPick], limit: Int, now: Milliseconds) {
     while picks.count < limit, lanes[id]?.hasTurns == true {
-      if let gate = gate(of: id, now: now) { return wait(for: gate, at: id) }
+      if let gate = gate(of: id, now: now) { return wait(for: gate, at: id, now: now) }
       guard let organisation = nextTurn(id, now: now) else { return }
       take(organisation, at: id, most: .max, into: &picks, now: now)
     }
@@ -221,13 +229,13 @@ struct LaneIndex {
       return
     }
     // Alone in the ring: all it may have. Else one, and the next has its turn.
-    let wanted = lane.hasTurns || most == 1 ? 1 : min(lane.window - lane.out, available, most)
+    let wanted = lane.hasTurns || most == 1 ? 1 : min(lane.room, available, most)
     let count = max(1, lane.throttle.available(wanted: wanted, now: now))
     guard let (first, step) = lanes[id]?.throttle.take(count, now: now) else { return }
     lanes[id]?.out += count
     mirror.plan(part, count)
     lanes[id]?.throttledSince = now
-    if let lane = lanes[id], lane.out >= lane.window { lanes[id]?.fullSince = now }
+    if let lane = lanes[id], lane.room <= 0 { lanes[id]?.fullSince = now }
     lanes[id]?.noteServed(organisation)
     allowances[id.ip]?.spend(count, organisation, id)
     // Its other groups keep it in the ring.
@@ -240,13 +248,13 @@ struct LaneIndex {
     picks.append(
       PlannedPick(
         part: part, count: count, lane: id, firstAt: first, step: step,
-        nextPermitAt: lanes[id]?.throttle.nextPermitAt ?? first))
+        nextPermitAt: lanes[id]?.throttle.nextPermitAt ?? first, sessions: lane.sessions))
   }
 
   /// A lane of a limited IP names whose turn it is there.
   private mutating func nominate(_ id: LaneID, now: Milliseconds) {
     guard lanes[id]?.hasTurns == true, allowances[id.ip]?.nominee(of: id) == nil else { return }
-    if let gate = gate(of: id, now: now) { return wait(for: gate, at: id) }
+    if let gate = gate(of: id, now: now) { return wait(for: gate, at: id, now: now) }
     guard let organisation = nextTurn(id, now: now) else { return }
     allowances[id.ip]?.nominate(organisation, by: id, isAlone: lanes[id]?.hasTurns == false)
   }
@@ -256,7 +264,7 @@ struct LaneIndex {
     while picks.count < limit, let (id, organisation) = allowances[ip]?.next(visits: &ownVisits) {
       if let gate = gate(of: id, now: now) {
         lanes[id]?.enter(organisation)
-        wait(for: gate, at: id)
+        wait(for: gate, at: id, now: now)
         continue
       }
       if gate(ofOrganisation: organisation, at: lanes[id]?.provider, now: now) != nil {
@@ -271,12 +279,19 @@ struct LaneIndex {
     if picks.count >= limit, let id = allowances[ip]?.anyLane { wake(id) }
   }
 
-  private mutating func wait(for gate: Gate, at id: LaneID) {
+  private mutating func wait(for gate: Gate, at id: LaneID, now: Milliseconds) {
     switch gate.scope {
     case .ip: parked[id.ip, default: []].insert(id)
+    case .provider where gate.reason == .smtpResponse:
+      guard let provider = lanes[id]?.provider else { return }
+      parkedAtProvider[provider, default: []].insert(id)
+    case .provider: wantSessions(id, now: now)
+    case .lane where gate.reason == .connections: wantSessions(id, now: now)
     case .lane where gate.reason == .throttle:
-      guard let lane = lanes[id], lane.timerAt == nil else { return }
+      guard let lane = lanes[id] else { return }
       let at = lane.opensAt
+      // A lane that opens earlier than it was to is not kept waiting by an old timer.
+      guard lane.timerAt.map({ at < $0 }) ?? true else { return }
       lanes[id]?.timerAt = at
       timers.push(Timer(at: at, lane: id))
     // Woken by the outcome that makes room.

@@ -42,13 +42,16 @@ actor EmbeddedRedis {
   func run() async {
     var delay = 100
     while !Task.isCancelled {
+      let started = SystemClock.monotonic()
       do {
-        let child = try adopt() ?? start()
+        let adopted = try adopt()
+        let child = if let adopted { adopted } else { try await start() }
         process = child
         _ = await withTaskCancellationHandler {
           await child.exit()
         } onCancel: {
-          child.send(signal: SIGTERM)
+          // SIGTERM may be blocked; this one ends it in the same way.
+          child.send(signal: SIGINT)
         }
         process = nil
         if Task.isCancelled { return }
@@ -56,6 +59,8 @@ actor EmbeddedRedis {
       } catch {
         log.error("redis-server cannot be started", metadata: [LogKey.error: "\(error)"])
       }
+      // One that worked for a while did not end by what it was started with.
+      if SystemClock.monotonic() - started > 3000 { delay = 100 }
       try? await Task.sleep(for: .milliseconds(delay))
       delay = min(delay * 2, 5000)
     }
@@ -71,7 +76,7 @@ actor EmbeddedRedis {
     return try ChildProcess.adopt(pid: pid)
   }
 
-  private func start() throws -> ChildProcess {
+  private func start() async throws -> ChildProcess {
     guard let program = Self.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }
     try? FileManager.default.removeItem(atPath: socket)
     let arguments = [
@@ -81,7 +86,20 @@ actor EmbeddedRedis {
       "--hash-max-listpack-value", "1024", "--stream-node-max-bytes", "65536", "--stream-node-max-entries", "64",
       "--supervised", "no",
     ]
-    return try ChildProcess.spawn(program, arguments, environment: ["PATH=/usr/bin:/bin"], control: nil)
+    let environment = ["PATH=/usr/bin:/bin"]
+    guard SystemdNotifier.isSupervised else {
+      return try ChildProcess.spawn(program, arguments, environment: environment, control: nil)
+    }
+    // Systemd ends all processes of the unit at once; requests under way need Redis a little longer.
+    return try await withCheckedThrowingContinuation { continuation in
+      Thread {
+        do {
+          let child = try ChildProcess.spawnBound(program, arguments, environment: environment)
+          continuation.resume(returning: child)
+          child.waitForEnd()
+        } catch { continuation.resume(throwing: error) }
+      }.start()
+    }
   }
 
   private static func find() -> String? {
@@ -98,6 +116,12 @@ actor EmbeddedRedis {
   /// `limits.queue_max_mib`; 0 = half of memory, at most 16,384.
   static func memoryLimit(_ configured: Int) -> Int {
     configured > 0 ? configured : min(16_384, Int(ProcessInfo.processInfo.physicalMemory >> 20) / 2)
+  }
+
+  /// `maxmemory` of our own server, MiB: above what intake fills, so that all that drains the queue still works.
+  static func maxMemory(_ configured: Int) -> Int {
+    let limit = memoryLimit(configured)
+    return limit + max(128, limit / 8)
   }
 }
 

@@ -19,8 +19,6 @@ actor DoneWriter {
   private var queue = Deque<(id: String, record: DoneRecord)>()
   private var trimTo: String?
   private var lastTrim: Int64 = 0
-  private var room: [CheckedContinuation<Void, Never>] = []
-
   init(outbox: EventOutbox, history: HistoryStore, log: Logger, committed: @escaping @Sendable () async -> Void) {
     self.outbox = outbox
     self.history = history
@@ -34,9 +32,15 @@ actor DoneWriter {
     signal.fire()
   }
 
-  func waitForRoom() async {
-    guard queue.count > Self.capacity else { return }
-    await withCheckedContinuation { room.append($0) }
+  /// The disk takes rows more slowly than they come, or not at all.
+  var isFull: Bool { queue.count > Self.capacity }
+
+  /// Waits for room, telling now and then that it does; ends with its task.
+  func waitForRoom(_ turning: @Sendable () async -> Void = {}) async throws {
+    while isFull {
+      await turning()
+      try await Task.sleep(for: .milliseconds(20))
+    }
   }
 
   /// Id up to which `done` may be trimmed with the next effects; each is answered once.
@@ -59,7 +63,7 @@ actor DoneWriter {
       append(rows.compactMap { row in (try? DoneRecord(decoding: row.record)).map { (row.id, $0) } })
       guard let last = rows.last, rows.count == 500 else { return }
       after = last.id
-      await waitForRoom()
+      try await waitForRoom()
     }
   }
 
@@ -79,9 +83,11 @@ actor DoneWriter {
     guard count > 0 else { return true }
     let rows = Array(queue.prefix(count))
     do {
+      FailPoint.supervisorBeforeOutbox.pass()
       try await outbox.store(rows.flatMap { row in row.record.events.map { ($0, row.record.at) } })
       FailPoint.supervisorAfterOutbox.pass()
       try await history.store(rows.map(\.record))
+      FailPoint.supervisorAfterHistory.pass()
     } catch {
       log.critical("events cannot be written to disk", metadata: [LogKey.error: "\(error)"])
       if !Task.isCancelled { try? await Task.sleep(for: .seconds(1)) }
@@ -90,8 +96,6 @@ actor DoneWriter {
     queue.removeFirst(count)
     // MINID keeps the id itself: the next one is the first to stay.
     if let last = rows.last { trimTo = Self.after(last.id) }
-    for continuation in room { continuation.resume() }
-    room = []
     await committed()
     return true
   }

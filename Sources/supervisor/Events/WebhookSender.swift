@@ -137,7 +137,7 @@ actor WebhookSender {
   private func post(id: String, body: String) async -> Result {
     var request = HTTPClientRequest(url: endpoint.name)
     request.method = .POST
-    for (name, value) in signature.headers(id: id, body: body, seconds: SystemClock.now() / 1000) {
+    for (name, value) in signature.headers(id: id, body: body, seconds: SystemClock.wall() / 1000) {
       request.headers.add(name: name, value: value)
     }
     request.headers.add(name: "User-Agent", value: "owlat-mta")

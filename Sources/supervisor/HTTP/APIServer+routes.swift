@@ -35,6 +35,7 @@ extension APIServer {
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
+      + UncertainRoutes(mail: UncertainMail(explainer: parts.explainer, host: parts.queue.admin.host)).all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {

@@ -233,6 +233,15 @@ struct BatchHandler: Sendable {
       case .failure(let error): answers[index] = .refused(error)
       }
     }
+    for (index, found) in await send.inspectors.examine(good).sorted(by: { $0.key > $1.key }) {
+      switch found {
+      case .success(let text): good[index].submission.objection = text
+      case .failure(let error):
+        answers[places[index]] = .refused(error)
+        good.remove(at: index)
+        places.remove(at: index)
+      }
+    }
     let accepted = await send.intake.submit(slice: good, sharedContent: shared?.packed)
     for (place, answer) in zip(places, accepted) { answers[place] = answer }
     for (index, item) in slice.enumerated() {

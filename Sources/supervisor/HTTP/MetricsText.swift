@@ -13,6 +13,7 @@ struct MetricsText: Sendable {
   let outbox: EventOutbox
   let senders: [WebhookSender]
   let deliveries: DeliveryMetrics
+  let screening: ScreeningMetrics
   let store: QueueStore
   let startedAt: Milliseconds
 
@@ -22,6 +23,7 @@ struct MetricsText: Sendable {
     attempts(&page)
     await workers(&page)
     await webhooks(&page)
+    await screening.add(to: &page)
     page.add("mta_redis_connected", .gauge, "1 while Redis is connected.", [([], store.client.session == nil ? 0 : 1)])
     page.add(
       "mta_start_time_seconds", .gauge, "When this supervisor started, Unix time in seconds.", [([], Double(startedAt) / 1000)])

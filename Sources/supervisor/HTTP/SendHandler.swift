@@ -13,17 +13,24 @@ struct SendHandler: Sendable {
   let keys: KeyStore
   let rules: PoolRules
   let screen: ContentScreen
+  let inspectors: Inspectors
   let clock: WallClock
 
   func handle(_ mode: SendMode, _ principal: Principal, body: @Sendable () async throws -> ByteBuffer) async throws -> HTTPAnswer {
     if let refusal = admission.refusal { throw refusal }
     await intake.arrived()
-    let ready: Intake.Ready
+    var ready: Intake.Ready
     do {
       ready = try await self.ready(try Self.decode(try await body()), mode, principal)
     } catch {
       await intake.left()
       throw error
+    }
+    if !inspectors.isEmpty, ready.submission.objection == nil {
+      // Others need not wait for an inspector with their write.
+      await intake.left()
+      ready.submission.objection = try await inspectors.objection(to: ready)
+      await intake.arrived()
     }
     let answer = await intake.submit(ready)
     let identity = ready.submission.workAttemptID ?? ready.submission.messageID

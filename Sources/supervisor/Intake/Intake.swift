@@ -57,6 +57,7 @@ actor Intake {
   private let numbers: MessageNumbers
   private let verp: VERPSigner
   private let pauses: Pauses
+  private let admission: Admission
   private let heads: @Sendable ([QueueHead]) async -> Void
   private let log: Logger
   private var waiting = Deque<Waiting>()
@@ -74,7 +75,7 @@ actor Intake {
 
   init(
     store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
-    log: Logger,
+    admission: Admission, log: Logger,
     heads: @escaping @Sendable ([QueueHead]) async -> Void
   ) {
     self.store = store
@@ -83,6 +84,7 @@ actor Intake {
     self.numbers = numbers
     self.verp = verp
     self.pauses = pauses
+    self.admission = admission
     self.heads = heads
     self.log = log
   }
@@ -167,6 +169,16 @@ actor Intake {
   // MARK: one write
 
   private func write(_ batch: [Ready]) async -> [IntakeAnswer] {
+    if let refusal = admission.admit(messages: batch.count, octets: batch.reduce(0) { $0 + $1.packed.count }) {
+      return batch.map { _ in .refused(refusal) }
+    }
+    let answers = await writeOnce(batch)
+    // Redis found the deadline passed at once: one of the two clocks was set. Nothing was done, so once more by what it is now.
+    guard answers.contains(.refused(Self.late)), (try? await store.client.measureClock()) != nil else { return answers }
+    return await writeOnce(batch)
+  }
+
+  private func writeOnce(_ batch: [Ready]) async -> [IntakeAnswer] {
     let now = SystemClock.now()
     guard let session = store.client.session, let taken = try? await numbers.take(batch.count) else {
       return batch.map { _ in .refused(Self.away) }
@@ -187,7 +199,7 @@ actor Intake {
     } catch RedisError.notConnected {
       return batch.map { _ in .refused(Self.away) }
     } catch let error as RedisError where error.isOutOfMemory {
-      return batch.map { _ in .refused(Self.full) }
+      return batch.map { _ in .refused(Self.redisFull) }
     } catch RedisError.lost {
       return batch.map { _ in .refused(Self.pending) }
     } catch {
@@ -251,7 +263,7 @@ actor Intake {
     case .duplicate: .duplicate(messageID: answer.messageID)
     case .queueFull: .refused(Self.full)
     case .needsContent: Self.needsContent
-    case .late: .refused(Self.away)
+    case .late: .refused(Self.late)
     }
   }
 
@@ -260,7 +272,9 @@ actor Intake {
   private static let needsContent = IntakeAnswer.refused(
     APIError(status: 503, text: "Service temporarily unavailable: content is missing", retryAfterSeconds: 1))
   static let away = APIError(status: 503, text: "Service temporarily unavailable: queue is not reachable", retryAfterSeconds: 5)
+  private static let late = APIError(status: 503, text: "Service temporarily unavailable: the queue was too slow", retryAfterSeconds: 5)
   static let full = APIError(status: 429, text: "Queue is full", retryAfterSeconds: 30)
+  static let redisFull = APIError(status: 503, text: "Service temporarily unavailable: Redis is full", retryAfterSeconds: 30)
   static let pending = APIError(
     status: 409, text: "Intake reservation is still pending", code: "INTAKE_PENDING", retryAfterSeconds: 1)
 }

@@ -68,8 +68,10 @@ actor KeyStore {
   }
 
   /// Unsealed, for a worker; none when the domain has none or it cannot be opened.
-  /// - Throws: ``RedisError`` when nobody can know now.
+  /// - Throws: ``RedisError`` while nobody can say.
   func signingKeys(_ domain: String) async throws -> [SigningKey] {
+    // Whoever accepted the mail saw a key: that there was none is not believed of memory.
+    if let known = cache[domain], known.row == nil { cache[domain] = nil }
     guard let row = try await row(domain), let pem = try? box.open(row.sealed, for: domain) else { return [] }
     var keys = [SigningKey(domain: domain, selector: row.selector, privateKeyPEM: pem)]
     if let second = row.second, let pem = try? box.open(second.sealed, for: domain) {

@@ -36,8 +36,10 @@ actor DueLoop {
       do {
         if now >= next { try await moveDue(now) }
         if now >= nextExpiry {
+          FailPoint.supervisorBeforeExpire.pass()
           let (count, heads) = try await store.expire(
             host: host, now: now, limit: 500, outcome: Dispatcher.outcome(.expired, now))
+          FailPoint.supervisorAfterExpire.pass()
           await self.heads(heads)
           nextExpiry = count == 500 ? now : now + 1000
         }
@@ -65,7 +67,9 @@ actor DueLoop {
     // Read before the call: what is expected while it runs must not be forgotten.
     next = now + 1000
     try await pauses.holdDue(now)
+    FailPoint.supervisorBeforeReady.pass()
     let (moved, first, heads) = try await store.ready(host: host, now: now, limit: 500)
+    FailPoint.supervisorAfterReady.pass()
     await self.heads(heads)
     if moved == 500 {
       next = now

@@ -109,7 +109,8 @@ actor OutcomeLoop {
       items[opened.index].done = reductions[opened.index].done?.encoded() ?? []
       records[opened.index] = reductions[opened.index].done
     }
-    await done.waitForRoom()
+    // Waiting for the disk is turning.
+    try await done.waitForRoom { [weak self] in await self?.turn() }
     FailPoint.supervisorBeforeEffects.pass()
     let ids: [String?]
     let heads: [QueueHead]
@@ -150,6 +151,8 @@ actor OutcomeLoop {
     guard let record = reduction.record, let result = reduction.result else { return }
     metrics.note(record, result, final: reduction.done?.final?.state, bounceType: reduction.bounceType)
   }
+
+  private func turn() { lastTurn = SystemClock.monotonic() }
 
   private func reduce(_ stored: StoredOutcome, _ now: Milliseconds, open: Set<String>, lane: String?) -> Reduction {
     guard let record = try? MessageRecord(decoding: stored.record),

@@ -16,13 +16,16 @@ actor PolicyBook {
   struct Changes: Sendable {
     var rates: [LaneID: AdaptiveRate] = [:]
     var domains: [String: DomainHealth] = [:]
+    var providers: [MailboxProvider: ProviderHealth] = [:]
     var breakers: [BreakerKey: CircuitBreaker] = [:]
     /// An organisation at one provider that is to stay away until then.
     var pauses: [BreakerKey: TimedGate] = [:]
     /// By IP.
     var warming: [String: IPWarming] = [:]
 
-    var isEmpty: Bool { rates.isEmpty && domains.isEmpty && breakers.isEmpty && pauses.isEmpty && warming.isEmpty }
+    var isEmpty: Bool {
+      rates.isEmpty && domains.isEmpty && providers.isEmpty && breakers.isEmpty && pauses.isEmpty && warming.isEmpty
+    }
   }
 
   struct TimedGate: Sendable, Equatable {
@@ -46,6 +49,8 @@ actor PolicyBook {
   private var warming: [String: IPWarming] = [:]
   private var rates: [LaneID: AdaptiveRate] = [:]
   private var domains: [String: DomainHealth] = [:]
+  /// Of named providers.
+  private var health: [MailboxProvider: ProviderHealth] = [:]
   private var breakers: [BreakerKey: CircuitBreaker] = [:]
   private var pauses: [BreakerKey: TimedGate] = [:]
   /// Rates as they were last written: a row that only counts on is not written again within the hour.
@@ -82,6 +87,7 @@ actor PolicyBook {
   func load(_ rows: [String: String], now: Milliseconds) -> (changes: Changes, idle: [PolicyRow]) {
     rates = [:]
     domains = [:]
+    health = [:]
     breakers = [:]
     pauses = [:]
     written = [:]
@@ -96,6 +102,7 @@ actor PolicyBook {
     var changes = Changes()
     changes.rates = rates
     changes.domains = domains
+    changes.providers = health
     changes.breakers = breakers
     changes.pauses = pauses
     changes.warming = warming
@@ -114,6 +121,11 @@ actor PolicyBook {
     case "domain":
       guard let health = DomainHealth(text: text), !health.isIdle(now: now) else { return false }
       domains[name] = health
+    case "provider":
+      guard let provider = MailboxProvider(rawValue: name), let state = ProviderHealth(text: text), !state.isIdle(now: now) else {
+        return false
+      }
+      health[provider] = state
     case "breaker":
       guard let key = BreakerKey(name), let breaker = CircuitBreaker(text: text), !breaker.isIdle(now: now) else { return false }
       breakers[key] = breaker
@@ -140,6 +152,7 @@ actor PolicyBook {
       guard let lesson else { continue }
       learnRate(lesson, now, &changes)
       learnHealth(lesson, now, &changes)
+      learnProvider(lesson, now, &changes)
       learnWarming(lesson, now, &changes)
       for provider in [nil, lesson.provider] as [MailboxProvider?] {
         let key = BreakerKey(organisation: lesson.organisation, provider: provider)
@@ -220,6 +233,22 @@ actor PolicyBook {
     if health.hasTrouble || hadTrouble { changes.domains[lesson.domain] = health }
   }
 
+  private func learnProvider(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
+    let kind: ProviderHealth.Kind?
+    switch lesson.what {
+    case .delivered: kind = .delivered
+    case .refused(let verdict): kind = ProviderHealth.Kind(verdict)
+    case .unreachable: kind = nil
+    }
+    // `other` is many systems: its domains have a health each.
+    guard let kind, lesson.provider != .other else { return }
+    var state = health[lesson.provider] ?? ProviderHealth()
+    let hadTrouble = state.hasTrouble
+    state.note(kind, ip: lesson.ip, domain: lesson.domain, now: now)
+    health[lesson.provider] = state
+    if state.hasTrouble || hadTrouble { changes.providers[lesson.provider] = state }
+  }
+
   private func learnWarming(_ lesson: Lesson, _ now: Milliseconds, _ changes: inout Changes) {
     guard let outcome = IPWarming.Outcome(lesson.what), warming[lesson.ip] != nil else { return }
     warming[lesson.ip]?.note(outcome, provider: lesson.provider.rawValue, now: now)
@@ -263,6 +292,9 @@ actor PolicyBook {
     }
     for (domain, health) in changes.domains {
       rows.append(PolicyRow(field: "domain:\(domain)", text: health.hasTrouble ? health.text : nil))
+    }
+    for (provider, state) in changes.providers {
+      rows.append(PolicyRow(field: "provider:\(provider.rawValue)", text: state.hasTrouble ? state.text : nil))
     }
     for (key, breaker) in changes.breakers { rows.append(PolicyRow(field: "breaker:\(key)", text: breaker.text)) }
     for (ip, state) in changes.warming { rows.append(PolicyRow(field: "warm:\(ip)", text: state.text)) }

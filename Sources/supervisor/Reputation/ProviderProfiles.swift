@@ -16,6 +16,7 @@ actor ProviderProfiles {
     var recoveryFactor: Double?
     var tlsMode: String?
     var maxConnections: Int?
+    var maxConnectionsTotal: Int?
     var maxDeliveriesPerConnection: Int?
   }
 
@@ -89,6 +90,7 @@ extension ProviderProfiles.Override {
       defaultRate: defaultRate ?? before?.defaultRate, ceiling: ceiling ?? before?.ceiling, floor: floor ?? before?.floor,
       backoffFactor: backoffFactor ?? before?.backoffFactor, recoveryFactor: recoveryFactor ?? before?.recoveryFactor,
       tlsMode: tlsMode ?? before?.tlsMode, maxConnections: maxConnections ?? before?.maxConnections,
+      maxConnectionsTotal: maxConnectionsTotal ?? before?.maxConnectionsTotal,
       maxDeliveriesPerConnection: maxDeliveriesPerConnection ?? before?.maxDeliveriesPerConnection)
   }
 
@@ -102,6 +104,7 @@ extension ProviderProfiles.Override {
     if let tlsMode, tlsMode != "opportunistic" { profile.tlsMode = .require }
     if tlsMode == "opportunistic" { profile.tlsMode = .opportunistic }
     profile.maxConnections = maxConnections ?? profile.maxConnections
+    profile.maxConnectionsTotal = maxConnectionsTotal ?? profile.maxConnectionsTotal
     profile.maxDeliveriesPerConnection = maxDeliveriesPerConnection ?? profile.maxDeliveriesPerConnection
     return profile
   }

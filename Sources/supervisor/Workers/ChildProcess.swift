@@ -41,8 +41,29 @@ final class ChildProcess: Sendable {
     var pid: pid_t = 0
     let code = shim_spawn(path, &argv, &envp, control ?? -1, -1, &pid)
     guard code == 0 else { throw .spawn(path: path, errno: code) }
+    do { return try ChildProcess(pid: pid, isChild: true) } catch {
+      // Without a descriptor left it could not be watched: then there is none.
+      var status: Int32 = 0
+      kill(pid, SIGKILL)
+      _ = shim_wait(pid, 1, &status)
+      throw error
+    }
+  }
+
+  /// Starts a program that a service manager's SIGTERM to all processes does not end, and that does not outlive us: it gets
+  /// SIGINT when the calling thread ends, which must therefore stay until ``waitForEnd()`` has returned.
+  static func spawnBound(_ path: String, _ arguments: [String], environment: [String]) throws(ProcessError) -> ChildProcess {
+    var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
+    var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
+    defer { for pointer in argv + envp { free(pointer) } }
+    var pid: pid_t = 0
+    let code = shim_spawn_bound(path, &argv, &envp, &pid)
+    guard code == 0 else { throw .spawn(path: path, errno: code) }
     return try ChildProcess(pid: pid, isChild: true)
   }
+
+  /// Blocks the thread until it has ended; whoever calls ``exit()`` learns how.
+  func waitForEnd() { shim_pidfd_wait(descriptor) }
 
   /// Takes over the watch of a process that somebody else started.
   static func adopt(pid: pid_t) throws(ProcessError) -> ChildProcess { try ChildProcess(pid: pid, isChild: false) }

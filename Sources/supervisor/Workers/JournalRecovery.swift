@@ -34,15 +34,18 @@ struct JournalRecovery {
         JournalLine(kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, now: now)))
     }
     try write(decided, directory, now)
+    FailPoint.supervisorBeforeRecovery.pass()
     for start in stride(from: 0, to: settlements.count, by: 128) {
       let slice = Array(settlements[start..<min(start + 128, settlements.count)])
       try await store.settle(ip: ip, host: host, journalPosition: nil, slice)
     }
+    FailPoint.supervisorInRecovery.pass()
     let lines = lost.map { (number: $0.key.number, serial: $0.key.serial, outcome: outcome(of: $0.value, ip: ip, now: now)) }
     for start in stride(from: 0, to: lines.count, by: 256) {
       _ = try await store.replay(host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
     try await store.settle(ip: ip, host: host, journalPosition: position, [])
+    FailPoint.supervisorAfterRecovery.pass()
     if !settlements.isEmpty || !lines.isEmpty {
       log.notice(
         "journal settled", metadata: [LogKey.sourceIP: "\(ip)", "entries": "\(settlements.count)", "lines": "\(lines.count)"])

@@ -62,6 +62,8 @@ actor WorkerLife {
     var replayed: @Sendable (String, String) async -> Void
     /// (address, open?): the dispatcher's gate.
     var gate: @Sendable (String, Bool) async -> Void
+    /// Set when the supervisor ends.
+    var stopping = StopFlag()
   }
 
   init(ip: MTAConfig.SourceIP, settings: Settings, pulled: OperatorOrders.Pull?) {
@@ -89,6 +91,11 @@ actor WorkerLife {
     var delay: Int64 = 100
     var replayedFor: String?
     while !Task.isCancelled {
+      // Systemd's SIGTERM goes to the workers too: those that end by it are not started again.
+      guard !settings.stopping.isSet else {
+        await sleep(500)
+        continue
+      }
       guard wanted, !hasCrashLooped else {
         // A pulled IP's journal is still told to a Redis that has not heard it.
         if let run = settings.store.client.session?.runID, run != replayedFor, await recover() { replayedFor = run }
@@ -116,6 +123,8 @@ actor WorkerLife {
       }
       delay = SystemClock.monotonic() - started > 60_000 ? 100 : min(delay * 2, 10_000)
       noteEnd(exit)
+      // What it had waits for nobody's back-off.
+      _ = await recover()
       await sleep(delay)
     }
   }
@@ -233,7 +242,8 @@ actor WorkerLife {
   /// Nothing of the supervisor's environment but what a worker reads: no secret gets into it by accident.
   private func environment() -> [String] {
     var list = ["SWIFT_BACKTRACE=enable=no"]
-    for name in ["OWLAT_FAILPOINT", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
+    list.append("OWLAT_CLOCK_BASE=\(SystemClock.base())")
+    for name in ["OWLAT_FAILPOINT", "OWLAT_CLOCK_FILE", "OWLAT_LOG_LEVEL", "LOG_LEVEL", "JOURNAL_STREAM", "LD_LIBRARY_PATH", "PATH"] {
       if let value = getenv(name) { list.append("\(name)=\(String(cString: value))") }
     }
     return list

@@ -78,7 +78,7 @@ struct PolicyRoutes: Sendable {
   }
 
   static func json(_ profile: ProviderProfile) -> JSONObject {
-    JSONObject([
+    var object = JSONObject([
       ("defaultRate", .raw(number(profile.defaultRate))), ("ceiling", .raw(number(profile.ceiling))),
       ("floor", .raw(number(profile.floor))), ("backoffFactor", .raw(number(profile.backoffFactor))),
       ("recoveryFactor", .raw(number(profile.recoveryFactor))),
@@ -86,13 +86,17 @@ struct PolicyRoutes: Sendable {
       ("maxConnections", .number(Int64(profile.maxConnections))),
       ("maxDeliveriesPerConnection", .number(Int64(profile.maxDeliveriesPerConnection))),
     ])
+    // Not upstream's: named where it is in force.
+    if profile.maxConnectionsTotal > 0 { object.fields.append(("maxConnectionsTotal", .number(Int64(profile.maxConnectionsTotal)))) }
+    return object
   }
 
   /// Whole numbers without a fraction, as upstream's JSON has them.
   private static func number(_ value: Double) -> String { Int64(exactly: value).map(String.init) ?? String(value) }
 
   private static let fields: Set<String> = [
-    "defaultRate", "ceiling", "floor", "backoffFactor", "recoveryFactor", "tlsMode", "maxConnections", "maxDeliveriesPerConnection",
+    "defaultRate", "ceiling", "floor", "backoffFactor", "recoveryFactor", "tlsMode", "maxConnections", "maxConnectionsTotal",
+    "maxDeliveriesPerConnection",
   ]
 
   @Sendable private func setProfile(_ call: APIRequest) async throws -> HTTPAnswer {
@@ -108,6 +112,7 @@ struct PolicyRoutes: Sendable {
     change.backoffFactor = try Self.number(body, "backoffFactor", above: 0, below: 1)
     change.recoveryFactor = try Self.number(body, "recoveryFactor", above: 1, to: 100)
     change.maxConnections = try body.integer("maxConnections", 1...100)
+    change.maxConnectionsTotal = try body.integer("maxConnectionsTotal", 0...10_000)
     change.maxDeliveriesPerConnection = try body.integer("maxDeliveriesPerConnection", 1...10_000)
     change.tlsMode = try Self.tlsMode(body, provider)
     let next = await profiles.preview(provider, change)

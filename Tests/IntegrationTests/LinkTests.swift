@@ -1,0 +1,120 @@
+import Foundation
+import Glibc
+import SMTPServer
+import TestSupport
+import Testing
+
+/// The links to Redis break while everything else lives: what was lost with them is found again, and nothing stands still.
+@Suite(.serialized) struct LinkTests {
+  /// A rig whose programs reach Redis over a cutter. Every message is of an organisation of its own: no later one wakes the
+  /// queue of one that was forgotten.
+  struct World {
+    let redis: RedisFixture
+    let link: LinkCutter
+    let rig: KillTests.Rig
+
+    init(failPoint: String? = nil) async throws {
+      redis = try await RedisFixture()
+      link = try await LinkCutter.start(path: redis.scratch.file("link.sock"), redis: redis.socket)
+      rig = try await KillTests.Rig(failPoint: failPoint, replyAfter: 10, redis: link.url)
+      try await rig.mta.start()
+      try await rig.mta.registerDKIM("sender.example")
+      try await rig.warmUp()
+    }
+
+    func messages(_ count: Int) -> [(id: String, to: String, org: String, pool: String)] {
+      rig.messages(count).map { (id: $0.id, to: $0.to, org: "org-\($0.id)", pool: $0.pool) }
+    }
+
+    /// Until it is accepted, as a client would.
+    func send(_ message: (id: String, to: String, org: String, pool: String)) async throws {
+      try await eventually("\(message.id) is accepted", within: .seconds(30)) {
+        (try? await rig.mta.send(message.id, to: message.to, org: message.org)) != nil
+      }
+    }
+
+    func end(_ ids: [String]) async throws {
+      let check = rig.exactness(ids)
+      do { try await check.waitUntilEnded(within: .seconds(30)) } catch {
+        let missing = ids.first { !check.ended.contains($0) } ?? ""
+        Issue.record("\(rig.mta.describe(missing))")
+      }
+      check.check(rig.dots.all)
+      #expect(rig.mta.receiver.messageIDs("uncertain").isEmpty)
+      #expect(!rig.mta.logText().contains("the index lacks queues"), "it was found by the check that should find nothing")
+      await rig.end()
+      await link.stop()
+      redis.stop()
+    }
+  }
+
+  /// A process whose end tells that a fail point was passed.
+  private static func cutWhenPassed(_ world: World, _ isMeant: @escaping @Sendable (Int32) -> Bool) async throws {
+    let bell = try TestProcess("/bin/sleep", ["60"])
+    try world.rig.mta.armFailPoint(killing: bell.pid)
+    while bell.isRunning { try await Task.sleep(for: .microseconds(200)) }
+    #expect(world.link.cut(isMeant) > 0)
+  }
+
+  @Test(arguments: [
+    "worker-after-dot-journal", "worker-before-settle", "supervisor-after-accept", "supervisor-after-dispatch",
+    "supervisor-after-effects",
+  ])
+  func cutAtEachFailPoint(place: String) async throws {
+    let world = try await World(failPoint: place)
+    let supervisor = world.rig.mta.pid
+    let messages = world.messages(60)
+    let load = Task { for message in messages { try await world.send(message) } }
+    // The worker's link, the supervisor's, both.
+    for who in 0..<3 {
+      try await Self.cutWhenPassed(world) { pid in who == 2 || (pid == supervisor) == (who == 1) }
+    }
+    try await load.value
+    try await world.end(messages.map(\.id))
+  }
+
+  /// Again and again, at no place in particular.
+  @Test func cutAtRandomUnderLoad() async throws {
+    let world = try await World()
+    let supervisor = world.rig.mta.pid
+    let messages = world.messages(250)
+    let isLoaded = Locked(false)
+    let load = Task {
+      for message in messages { try await world.send(message) }
+      isLoaded.change { $0 = true }
+    }
+    var round = 0
+    while !isLoaded.value {
+      try await Task.sleep(for: .milliseconds(Int64.random(in: 20...250)))
+      let who = round % 3
+      world.link.cut { pid in who == 2 || (pid == supervisor) == (who == 1) }
+      round += 1
+    }
+    try await load.value
+    try await world.end(messages.map(\.id))
+  }
+
+  /// The answer that told of a queue is lost, the connection is back within moments, and no other mail comes for it.
+  @Test(arguments: ["accept", "effects", "ready"]) func theOnlyAnswerThatToldOfAQueueIsLost(function: String) async throws {
+    let world = try await World()
+    for index in 0..<2 {
+      if function == "accept" { world.link.loseAnswer(to: "mta1_accept") }
+      let message = world.messages(2)[index]
+      if function != "accept" {
+        // Due in a moment: `ready` moves it, and the effects of its outcome say when Redis may forget it.
+        world.link.loseAnswer(to: "mta1_\(function)")
+        let at = Int64(Date().timeIntervalSince1970 * 1000) + 200
+        try await eventually("it is accepted") {
+          let body = MTAFixture.body(message.id, to: message.to, org: message.org, ["sendAt": at])
+          return try await world.rig.mta.call("POST", "/send", body: body).status == 200
+        }
+      } else {
+        try await world.send(message)
+      }
+      do {
+        try await eventually("it is sent", within: .seconds(6)) { world.rig.mta.receiver.messageIDs("sent").contains(message.id) }
+      } catch { Issue.record("\(error) \(world.rig.mta.describe(message.id))") }
+    }
+    try await world.end(world.messages(2).map(\.id))
+  }
+}

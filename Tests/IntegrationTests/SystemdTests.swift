@@ -1,0 +1,181 @@
+import Foundation
+import NIOCore
+import TestSupport
+import Testing
+
+/// The shipped units under a real systemd: readiness, status, watchdog, restart without a refused request, stop in time.
+@Suite(
+  .serialized,
+  .enabled(if: SystemdRig.obstacle == nil, "real systemd cannot run here: \(SystemdRig.obstacle ?? "")"))
+struct SystemdTests {
+  private func options(_ dns: NameServer, ips: [String] = ["127.0.0.21", "127.0.0.22"]) -> MTAFixture.Options {
+    var options = MTAFixture.Options()
+    options.dns = dns
+    options.pools = ["transactional": ips]
+    return options
+  }
+
+  @Test func startsReadyTellsItsStatusAndStopsInTime() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(options(dns))
+    try rig.start()
+    // Ready means ready: the first request is served.
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.mta.send("first", to: "u@\(Zones.domain(0))")
+    try await eventually("delivered") { rig.mta.receiver.messageIDs("sent") == ["first"] }
+    do {
+      try await eventually("the status tells live figures") {
+        let text = try rig.property("StatusText")
+        return text.contains("2 of 2 IPs active; Redis connected") && text.contains("queued") && text.contains("attempts/s")
+      }
+    } catch { Issue.record("\(error): \(try rig.property("StatusText"))\n\(rig.describe())") }
+    #expect(try rig.inside("ps", "-o", "user=", "-p", "\(try rig.mainPID())").output.hasPrefix("owlat-m"), "it runs unprivileged")
+    let listening = try rig.journal("MTA_API=127.0.0.1:\(rig.mta.port) (passed)")
+    #expect(listening.first?["SYSLOG_IDENTIFIER"] == "supervisor" && listening.first?["PRIORITY"] == "5", "\(listening)")
+    let before = ContinuousClock().now
+    #expect(try rig.inside("systemctl", "stop", "owlat-mta.service").code == 0)
+    #expect(ContinuousClock().now - before < .seconds(20))
+    #expect(try rig.property("Result") == "success" && rig.property("ExecMainStatus") == "0")
+    #expect(try rig.property("ActiveState") == "inactive")
+    await rig.end()
+  }
+
+  @Test func theWatchdogEndsAStoppedSupervisorAndACrashIsRecoveredFrom() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(options(dns), service: "WatchdogSec=2")
+    try rig.start()
+    try await rig.mta.registerDKIM("sender.example")
+    let workersRun = { try rig.property("StatusText").contains("2 of 2 IPs active") }
+    try await eventually("workers run", workersRun)
+    let first = try rig.mainPID()
+    try rig.inside("kill", "-STOP", "\(first)")
+    try await eventually("another supervisor runs", within: .seconds(40)) {
+      let pid = try rig.mainPID()
+      return try pid != 0 && pid != first && rig.property("SubState") == "running"
+    }
+    #expect(try rig.journal("_PID=1").contains { $0["MESSAGE"]?.contains("Watchdog timeout") == true })
+    // The workers outlive the signal that ends their supervisor: they end in order.
+    #expect(try !rig.journal("SYSLOG_IDENTIFIER=ipworker", "MTA_SOURCE_IP=127.0.0.21").isEmpty, "\(rig.describe())")
+    try await rig.mta.send("after-watchdog", to: "u@\(Zones.domain(0))")
+    try await eventually("workers run again", workersRun)
+    let second = try rig.mainPID()
+    try rig.inside("kill", "-KILL", "\(second)")
+    try await eventually("a third one runs", within: .seconds(40)) {
+      let pid = try rig.mainPID()
+      return try pid != 0 && pid != second && rig.property("SubState") == "running"
+    }
+    try await rig.mta.send("after-crash", to: "u@\(Zones.domain(1))")
+    try await eventually("both are delivered") { Set(rig.mta.receiver.messageIDs("sent")) == ["after-watchdog", "after-crash"] }
+    #expect(try rig.property("NRestarts") == "2")
+    #expect(Set(rig.mta.log.all.map(\.messageID)) == ["after-watchdog", "after-crash"] && rig.mta.log.count == 2)
+    await rig.end()
+  }
+
+  /// Clients with fresh and with kept connections post all the time, over two restarts; the Redis of the unit stays.
+  @Test(arguments: [true, false]) func aRestartRefusesAndLosesNothing(usesRedisUnit: Bool) async throws {
+    let dns = try await NameServer(zones: Zones.separate(4))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(options(dns), usesRedisUnit: usesRedisUnit)
+    if usesRedisUnit { #expect(try rig.inside("systemctl", "start", "owlat-mta-redis.service").code == 0, "\(rig.describe())") }
+    try rig.start()
+    try await rig.mta.registerDKIM("sender.example")
+    let redis = try rig.mainPID(of: "owlat-mta-redis.service")
+    let accepted = Locked<[String]>([])
+    let refused = Locked<[String]>([])
+    let isOver = Locked(false)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for client in 0..<6 {
+        group.addTask {
+          var count = 0
+          while !isOver.value {
+            let id = "c\(client)-\(count)"
+            do {
+              let answer = try await rig.mta.call(
+                "POST", "/send", body: MTAFixture.body(id, to: "u\(count)@\(Zones.domain(count % 4))"),
+                headers: client < 3 ? ["Connection": "close"] : [:])
+              if answer.status == 200 { accepted.change { $0.append(id) } } else { refused.change { $0.append("\(id): \(answer)") } }
+            } catch { refused.change { $0.append("\(id): \(error)") } }
+            count += 1
+            try await Task.sleep(for: .milliseconds(8))
+          }
+        }
+      }
+      group.addTask {
+        defer { isOver.change { $0 = true } }
+        for _ in 0..<2 {
+          let (pid, count) = (try rig.mainPID(), accepted.value.count)
+          try await eventually("requests flow") { accepted.value.count > count + 60 || !refused.value.isEmpty }
+          let result = try rig.inside("systemctl", "restart", "owlat-mta.service")
+          #expect(try result.code == 0 && rig.mainPID() != pid, "\(result.errors)\(rig.describe())")
+        }
+        let count = accepted.value.count
+        try await eventually("requests flow again") { accepted.value.count > count + 60 || !refused.value.isEmpty }
+      }
+      try await group.waitForAll()
+    }
+    #expect(refused.value.isEmpty, "\(refused.value.prefix(3))\n\(rig.describe())")
+    let ids = accepted.value
+    do {
+      try await eventually("all are told", within: .seconds(40)) { Set(rig.mta.receiver.messageIDs("sent")).count == ids.count }
+    } catch { Issue.record("\(error)\n\(rig.describe())") }
+    let dots = rig.mta.log.all.map(\.messageID)
+    #expect(dots.count == ids.count && Set(dots) == Set(ids), "each is delivered once: \(dots.count) of \(ids.count)")
+    if usesRedisUnit { #expect(try redis != 0 && rig.mainPID(of: "owlat-mta-redis.service") == redis, "Redis was restarted") }
+    await rig.end()
+  }
+
+  /// Active once `reload` is a command of the program.
+  @Test(
+    .enabled(
+      if: (try? run(MTAFixture.binaries + "/supervisor", ["reload", "--help"]))?.output.contains("USAGE: supervisor reload") == true,
+      "this version has no reload"))
+  func aReloadAddsAnIP() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(options(dns, ips: ["127.0.0.21"]))
+    try rig.start()
+    let pid = try rig.mainPID()
+    try rig.inside(
+      "sed", "-i", "s|{address: \"127.0.0.21\"|{address: \"127.0.0.31\", ehlo: e31.mta.example, warmed: true}, &|",
+      "/etc/owlat-mta/config.yaml")
+    let result = try rig.inside("systemctl", "reload", "owlat-mta.service")
+    #expect(result.code == 0, "\(result.errors)\(rig.describe())")
+    try await eventually("the new IP works") {
+      try rig.inside("/usr/local/bin/owlat-mta", "ip", "list", "--json").output.components(separatedBy: "\"active\"").count == 3
+    }
+    #expect(try rig.mainPID() == pid)
+    try rig.inside("sed", "-i", "s|^hostname:.*|hostname: \"not a name\"|", "/etc/owlat-mta/config.yaml")
+    #expect(try rig.inside("systemctl", "reload", "owlat-mta.service").code != 0, "a wrong configuration is refused")
+    #expect(try rig.mainPID() == pid && rig.property("ActiveState") == "active")
+    await rig.end()
+  }
+}
+
+/// The units as files: what systemd says of them without running them.
+@Suite(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze"), "systemd is not installed"))
+struct UnitFileTests {
+  @Test func theUnitsAreCleanAndHardened() throws {
+    let folder = try Scratch()
+    defer { folder.remove() }
+    let installed = try run(
+      "/usr/bin/make", ["install", "BIN=\(MTAFixture.binaries)", "DESTDIR=\(folder.path)", "PREFIX=\(folder.path)/usr"])
+    #expect(installed.code == 0, "\(installed.errors)")
+    let root = folder.path + folder.path + "/usr"
+    let units = try FileManager.default.contentsOfDirectory(atPath: root + "/lib/systemd/system").sorted()
+    #expect(["owlat-mta-api.socket", "owlat-mta-redis.service", "owlat-mta.service"].allSatisfy(units.contains))
+    // Where the units say that the programs are.
+    try FileManager.default.createSymbolicLink(atPath: folder.path + "/usr", withDestinationPath: root)
+    let verified = try run("/usr/bin/systemd-analyze", ["verify", "--man=no"] + units.map { "\(root)/lib/systemd/system/\($0)" })
+    #expect(verified.code == 0 && verified.errors.isEmpty, "\(verified.errors)")
+    for unit in units where unit.hasSuffix(".service") {
+      let path = "\(root)/lib/systemd/system/\(unit)"
+      // In tenths: 20 is 2.0.
+      let judged = try run("/usr/bin/systemd-analyze", ["security", "--offline=true", "--threshold=20", path])
+      #expect(judged.code == 0, "\(judged.output.suffix(120))")
+    }
+    let removed = try run("/usr/bin/make", ["uninstall", "DESTDIR=\(folder.path)", "PREFIX=\(folder.path)/usr"])
+    #expect(removed.code == 0 && !FileManager.default.fileExists(atPath: root + "/lib/owlat-mta"))
+  }
+}
