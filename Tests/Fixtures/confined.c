@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -37,6 +38,7 @@ int main(int count, char **words) {
   bind(listener, (struct sockaddr *)&any, sizeof any);
   printf("seccomp %d\n", shim_confine_calls(0, 0));
 
+  say("leak", (long)mmap(NULL, 2ul << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   say("socket-inet", socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   say("socket-inet6", socket(AF_INET6, SOCK_STREAM, 0));
   say("socket-unix", socket(AF_UNIX, SOCK_STREAM, 0));

@@ -45,6 +45,12 @@ static void allow_beneath(int ruleset, const char *path, uint64_t access) {
   close(parent);
 }
 
+/* Threads of this process, by the kernel's count. */
+static int threads(void) {
+  struct stat status;
+  return stat("/proc/self/task", &status) == 0 ? (int)status.st_nlink - 2 : 1;
+}
+
 int shim_confine_files(const char *writable, const char *extra) {
   long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
   if (abi <= 0) return 0;
@@ -72,9 +78,10 @@ int shim_confine_files(const char *writable, const char *extra) {
   allow_beneath(ruleset, "/dev/null", FS_READ | FS_WRITE);
   allow_beneath(
     ruleset, writable, (reading | FS_WRITE | FS_REMOVE | FS_MAKE_REG | FS_TRUNCATE) & all);
-  if (extra) allow_beneath(ruleset, extra, reading | FS_REMOVE);
+  if (extra) allow_beneath(ruleset, extra, (reading | FS_WRITE | FS_REMOVE | FS_MAKE_REG | FS_TRUNCATE) & all);
   int code = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 ? 0 : errno;
   close(ruleset);
+  if (code == 0 && threads() > 1) return -EBUSY;
   return code == 0 ? (int)abi : -code;
 }
 

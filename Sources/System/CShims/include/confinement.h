@@ -6,9 +6,10 @@
    because nothing may allocate or start a thread in between. */
 
 /* Files: from here on the calling thread and all it starts may write below `writable` only, and read there, below the
-   system's own folders and /proc (libdispatch reads it), and in `extra` (may be NULL; read and removal, for a test's
+   system's own folders and /proc (libdispatch reads it), and in `extra` (may be NULL; for a test's
    files). Scopes, where the kernel has them: no signal to a process outside, unless `extra` is given; no abstract socket.
-   Call while there is one thread. Answers the kernel's Landlock ABI, 0 where there is none, or a negative errno. */
+   Call while there is one thread. Answers the kernel's Landlock ABI, 0 where there is none, or a
+   negative errno (EBUSY: other threads were there already and are not bound). */
 int shim_confine_files(const char *writable, const char *extra);
 
 /* System calls, for every thread of this process and for good; sets no_new_privs. Killed (SIGSYS): execve, execveat,
