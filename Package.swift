@@ -133,7 +133,9 @@ let package = Package(
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
-    tests("supervisor", ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "DNS", "SMTPProtocol", "TestSupport", logging]),
+    tests(
+      "supervisor",
+      ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "DNS", "SMTPProtocol", "SMTPServer", "MailFormat", "TestSupport", logging]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel"]),
   ]
 )

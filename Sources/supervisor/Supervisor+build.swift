@@ -202,7 +202,7 @@ enum Installation {
       screen: ContentScreen(urls: urls), clock: SystemClock.now)
     let submission = SubmissionReceiver(
       config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
-    let inbound = try await Self.inbound(config, verp: verp, desk: ClosedDesk(), submission: submission, log: log)
+    let inbound = try await Self.inbound(config, verp: verp, desk: ClosedDesk(), resolver: resolver, submission: submission, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)

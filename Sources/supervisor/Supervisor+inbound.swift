@@ -1,3 +1,4 @@
+import DNS
 import Logging
 import MTAConfig
 import MailFormat
@@ -34,7 +35,7 @@ struct Inbound: Sendable {
 extension Installation {
   /// Listens where the configuration says.
   static func inbound(
-    _ config: MTAConfig, verp: VERPSigner, desk: any FeedbackDesk, submission: SubmissionReceiver, log: Logger
+    _ config: MTAConfig, verp: VERPSigner, desk: any FeedbackDesk, resolver: DNSResolver?, submission: SubmissionReceiver, log: Logger
   ) async throws -> Inbound {
     var inbound = Inbound()
     guard !config.bounce.listen.isEmpty || !config.submission.listen.isEmpty else { return inbound }
@@ -49,7 +50,9 @@ extension Installation {
       inbound.services.append(
         try await InboundService.start(
           "bounce", on: config.bounce.listen, tls: config.bounce.tls, group: group, options: options,
-          receiver: BounceReceiver(verp: verp, desk: desk, log: log, clock: SystemClock.now), log: log))
+          receiver: BounceReceiver(
+            verp: verp, desk: desk, authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log, clock: SystemClock.now),
+          log: log))
     }
     if !config.submission.listen.isEmpty {
       var policy = SMTPServerPolicy(hostName: config.hostname, banner: "\(config.hostname) ESMTP Owlat MTA Submission")

@@ -11,6 +11,8 @@ struct BounceReceiver: MailReceiver {
 
   let verp: VERPSigner
   let desk: any FeedbackDesk
+  /// Nil in the sandbox.
+  let authenticator: InboundAuthenticator?
   let log: Logger
   let clock: WallClock
   let counts = Counts()
@@ -48,8 +50,14 @@ struct BounceReceiver: MailReceiver {
     // A token of upstream's form may have run out since RCPT; then the sender tries again and is told at RCPT.
     let targets = mail.recipients.compactMap(target)
     guard targets.count == mail.recipients.count else { return SMTPReply(code: 451, lines: ["4.1.1 try again"]) }
-    let reply = await desk.take(InboundMail(mail: mail, targets: targets))
-    log.debug("mail came back", metadata: ["peer": "\(mail.session.peer)", "size": "\(mail.content.size)", "reply": "\(reply.code)"])
+    let authentication = await authenticator?.judge(mail)
+    let reply = await desk.take(InboundMail(mail: mail, targets: targets, authentication: authentication))
+    log.debug(
+      "mail came back",
+      metadata: [
+        "peer": "\(mail.session.peer)", "size": "\(mail.content.size)", "reply": "\(reply.code)",
+        "authentication": "\(authentication?.description ?? "not looked at")",
+      ])
     return reply
   }
 

@@ -16,6 +16,8 @@ struct InboundMail: Sendable {
   var mail: ReceivedMail
   /// One for each of ``ReceivedMail/recipients``, in their order.
   var targets: [Target]
+  /// Nil when nobody could be asked (the sandbox has no resolver).
+  var authentication: MailAuthentication?
 }
 
 /// Who acts on what comes back: bounces, complaints, unsubscribes, mail for people and routes.
