@@ -140,7 +140,7 @@ let package = Package(
       "supervisor",
       nio + [
         "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Redis", "DNS", "ControlProtocol", "MTAConfig", "Observability",
-        "SMTPProtocol", "TestSupport", logging,
+        "SMTPProtocol", "SMTPServer", "TestSupport", logging,
       ]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel", "TLS"]),
   ]

@@ -220,7 +220,7 @@ enum Installation {
       screen: ContentScreen(urls: urls), inspectors: inspectors, bulk: bulk, clock: SystemClock.now)
     let parts = try InboundParts(
       config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
-      returned: returned, http: httpClient, tell: tell, log: log)
+      returned: returned, http: httpClient, resolver: resolver, tell: tell, log: log)
     let submission = SubmissionReceiver(
       config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
     let inbound = try await Self.inbound(config, receiver: parts.desk, submission: submission, log: log)

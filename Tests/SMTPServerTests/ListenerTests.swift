@@ -1,8 +1,10 @@
+import Glibc
 import MailModel
 import NIOCore
 import NIOPosix
 import SMTPProtocol
 import SMTPServer
+import TLS
 import TestSupport
 import Testing
 
@@ -52,7 +54,8 @@ final class TestReceiver: MailReceiver {
     }
 
     func end() async {
-      await listener.stop(within: .seconds(2))
+      // Not every test says goodbye.
+      await listener.stop(within: .milliseconds(50))
       scratch.remove()
     }
   }
@@ -221,5 +224,56 @@ final class TestReceiver: MailReceiver {
     rig.receiver.taken.change { $0 = [] }
     #expect(try await late.ask(String(repeating: "y", count: 200_000) + "\r\n.") == "250 2.0.0 taken")
     await rig.end()
+  }
+
+  /// Sockets that another program opened, STARTTLS and TLS from the first octet, and a certificate that is replaced.
+  @Test func socketsAndCertificatesFromOutside() async throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    func context(_ name: String) throws -> TLSContext {
+      let made = try run(
+        "/usr/bin/openssl",
+        [
+          "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+          "/CN=\(name).example",
+          "-keyout", scratch.file("k"), "-out", scratch.file("c"),
+        ])
+      #expect(made.code == 0, "\(made.errors)")
+      return try TLSContext.server(certificateFile: scratch.file("c"), keyFile: scratch.file("k"))
+    }
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr)
+    let isBound = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
+    #expect(isBound == 0 && listen(descriptor, 16) == 0)
+    var options = SMTPListener.Options(policy: SMTPServerPolicy(hostName: "mx.example", banner: "mx.example ready"), clock: { 42 })
+    options.tls = try context("first")
+    let listener = try await SMTPListener.start(
+      on: [.init(.descriptor(descriptor)), .init(.address(host: "127.0.0.1", port: 0), isImplicitTLS: true)],
+      group: MultiThreadedEventLoopGroup.singleton, options: options, receiver: TestReceiver())
+    func handshake(_ index: Int) throws -> String {
+      try run(
+        "/bin/sh",
+        [
+          "-c",
+          "(sleep 0.2; printf 'QUIT\\r\\n') | openssl s_client -ign_eof -connect 127.0.0.1:\(listener.ports[index]) \(index == 0 ? "-starttls smtp" : "") 2>&1",
+        ]
+      ).output
+    }
+    for index in 0...1 {
+      let talk = try handshake(index)
+      #expect(talk.contains("CN = first.example") && talk.contains("221 2.0.0 bye"), "\(talk.suffix(600))")
+    }
+    listener.setTLS(try context("second"))
+    #expect(try handshake(0).contains("CN = second.example"))
+    await #expect(throws: SMTPListener.StartError.self) {
+      _ = try await SMTPListener.start(
+        on: [.init(.address(host: "127.0.0.1", port: listener.ports[0]))], group: MultiThreadedEventLoopGroup.singleton, options: options,
+        receiver: TestReceiver())
+    }
+    await listener.stop(within: .milliseconds(50))
   }
 }

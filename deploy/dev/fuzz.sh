@@ -1,6 +1,6 @@
 #!/bin/bash
 # usage: deploy/dev/fuzz.sh [seconds for each target] [target…]
-# Fuzzes the readers of returned mail with libFuzzer and the address sanitizer: the files of Tests/Fuzzing, each with the modules that it needs.
+# Fuzzes the readers of what strangers send with libFuzzer and the address sanitizer: the files of Tests/Fuzzing, each with the modules that it needs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-10}
@@ -11,7 +11,7 @@ flags=(-O -g -swift-version 6 -package-name owlat -enable-upcoming-feature Exist
   -enable-upcoming-feature InternalImportsByDefault -sanitize=fuzzer,address -parse-as-library -I "$work")
 start=$SECONDS
 libraries=()
-for module in MailModel DeliveryPolicy MIME Feedback; do
+for module in MailModel DeliveryPolicy MIME Feedback SMTPProtocol; do
   (cd "$work" && swiftc "${flags[@]}" -emit-module -emit-library -static -module-name $module "$OLDPWD/Sources/Shared/$module"/*.swift -o lib$module.a)
   libraries=("-l$module" "${libraries[@]}")
 done

@@ -14,6 +14,8 @@ struct InboundDesk: MailReceiver {
   let unsubscriptions: Unsubscriptions
   let mails: InboundMails
   let counts: InboundCounts
+  /// Nil when nobody can be asked (the sandbox has no resolver).
+  let authenticator: InboundAuthenticator?
   let log: Logger
 
   func accepts(recipient: String, session: InboundSession) async -> RecipientAnswer {
@@ -35,6 +37,12 @@ struct InboundDesk: MailReceiver {
   func received(_ mail: ReceivedMail) async -> SMTPReply {
     do {
       let octets = try mail.content.octets()
+      let authentication = await authenticator?.judge(mail)
+      log.debug(
+        "mail came in",
+        metadata: [
+          "peer": "\(mail.session.peer)", "size": "\(mail.content.size)", "authentication": "\(authentication?.description ?? "not looked at")",
+        ])
       for recipient in mail.recipients {
         switch try await addresses.read(recipient, now: mail.receivedAt) {
         case .returnPath(let verdict): try await feedback.take(octets, token: verdict, now: mail.receivedAt)
@@ -43,7 +51,7 @@ struct InboundDesk: MailReceiver {
         case .unsubscribe: try await unsubscribe(octets, now: mail.receivedAt)
         case .postmaster:
           if let refusal = try await postmaster.relay(mail, octets) { return refusal }
-        case .route(let route): try await mails.take(mail, octets, to: recipient, by: route)
+        case .route(let route): try await mails.take(mail, octets, authentication, to: recipient, by: route)
         // Taken at RCPT and gone since, as a route that was removed meanwhile.
         case .forged, .unknown: return SMTPReply(code: 550, lines: ["5.1.1 Mailbox not found"])
         }

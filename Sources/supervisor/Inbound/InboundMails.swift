@@ -11,8 +11,11 @@ struct InboundMails: Sendable {
   /// Stores events durably, each once by its id.
   let tell: @Sendable ([DoneRecord.Event]) async throws -> Void
 
-  func take(_ mail: ReceivedMail, _ octets: [UInt8], to recipient: String, by route: InboundRoutes.Route) async throws {
-    let payload = InboundPayload(octets: octets, returnPath: mail.returnPath, recipient: recipient)
+  func take(
+    _ mail: ReceivedMail, _ octets: [UInt8], _ authentication: MailAuthentication?, to recipient: String, by route: InboundRoutes.Route
+  ) async throws {
+    let payload = InboundPayload(
+      octets: octets, returnPath: mail.returnPath, recipient: recipient, verdicts: authentication?.fields ?? [])
     let name = Array("\(mail.returnPath)\n\(recipient)\n\(Digest.hex(Digest.sha256(octets)))".utf8)
     let row = InboundStore.Mail(
       id: "in-" + Digest.hex(Array(Digest.sha256(name).prefix(16))), state: route.mode == .endpoint ? .forwarding : .held,

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import DNS
 import Logging
 import MTAConfig
 import MailFormat
@@ -18,7 +19,7 @@ struct InboundParts: Sendable {
 
   init(
     config: MTAConfig, store: QueueStore, signer: VERPSigner, history: HistoryStore, keys: KeyStore, intake: Intake,
-    unsubscriptions: Unsubscriptions, returned: ReturnedMail, http: HTTPClient,
+    unsubscriptions: Unsubscriptions, returned: ReturnedMail, http: HTTPClient, resolver: DNSResolver?,
     tell: @escaping @Sendable ([DoneRecord.Event]) async throws -> Void, log: Logger
   ) throws {
     let counts = InboundCounts()
@@ -26,13 +27,13 @@ struct InboundParts: Sendable {
     let mailStore = try InboundStore(path: config.stateDir + "/inbound.db")
     let secret = config.webhooks.first?.secret
     let forwarder = InboundForwarder(
-      store: mailStore, routes: routes, secret: { secret }, post: { try await Self.post(http, $0, $1, $2) }, log: log)
+      store: mailStore, routes: routes, secret: { secret }, post: Self.poster(config, http, resolver), log: log)
     let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, tell: tell)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
       feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts),
       postmaster: PostmasterRelay(config: config, intake: intake, keys: keys, counts: counts), unsubscriptions: unsubscriptions,
-      mails: mails, counts: counts, log: log)
+      mails: mails, counts: counts, authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log)
     api = InboundRoutesAPI(config: config, routes: routes, mails: mailStore) { mail in
       try await mails.release(mail, organisation: try await routes.route(id: mail.routeID)?.organizationId)
     }
@@ -46,6 +47,24 @@ struct InboundParts: Sendable {
         }
       },
     ]
+  }
+
+  /// URLs of routes come in by the API: where they lead is judged at each call. An installation that may deliver to its own
+  /// host (`smtp.allow_loopback_mx`) is a test's and may post to it.
+  private static func poster(_ config: MTAConfig, _ client: HTTPClient, _ resolver: DNSResolver?) -> InboundForwarder.Post {
+    guard let resolver, !config.smtp.allowLoopbackMX, !config.smtp.sandbox else { return { try await post(client, $0, $1, $2) } }
+    let fetch = GuardedFetch(
+      addresses: AddressGuard(own: Set(config.sourceIPs.flatMap { [$0.address, $0.publicAddress] })), schemes: ["http", "https"], ports: nil,
+      group: client.eventLoopGroup, resolve: GuardedFetch.resolving(with: resolver))
+    return { url, headers, body in
+      var request = GuardedFetch.Request(url: url)
+      request.method = .POST
+      request.headers = headers + [("User-Agent", "owlat-mta")]
+      request.body = Array(body.utf8)
+      request.timeLimit = .seconds(30)
+      request.maxAnswer = 65_536
+      return try await fetch.call(request).status
+    }
   }
 
   private static func post(_ client: HTTPClient, _ url: String, _ headers: [(String, String)], _ body: String) async throws -> Int {

@@ -60,7 +60,7 @@ struct IdentityLookup: Sendable {
   }
 
   /// The strings of one TXT record without anything between them (RFC 7208 §3.3).
-  private static func text(_ bytes: [UInt8]) -> String? {
+  static func text(_ bytes: [UInt8]) -> String? {
     var whole: [UInt8] = []
     var index = 0
     while index < bytes.count {
