@@ -231,7 +231,8 @@ enum Installation {
       config: config, reputation: reputation, book: book, store: store, fleet: fleet, dispatcher: dispatcher)
     let health = HealthReport(
       config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
-      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, standing: { await reputationRoutes.health() })
+      lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, reach: deliveries.reach,
+      standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
       intake: intake, dispatcher: dispatcher, outcomes: outcomes, fleet: fleet, outbox: outbox, senders: senders,
       deliveries: deliveries, further: FurtherMetrics(inspectors: inspectors, bulk: bulk, returned: returned, book: book), store: store,

@@ -44,6 +44,12 @@ import Testing
     let explained = try await rig.mta.get("/v1/messages/third/explain").json["gates"] as? [[String: Any]] ?? []
     #expect(explained.map { $0["scope"] as? String } == ["provider"])
     let gates = try await rig.summary(["smtp_response"])
+    // Clients are told to route around it.
+    let reputation = try await rig.mta.get("/ip-reputation").body
+    #expect(reputation.contains("{\"provider\":\"yahoo\",\"source\":\"persistent_defers\",\"severity\":\"warning\""), "\(reputation)")
+    #expect(!reputation.contains("{\"provider\":\"other\""))
+    // Nothing is charged for what waits.
+    #expect(try !rig.mta.redis("KEYS", "*:n:*:p").contains(":p"))
 
     try await rig.mta.killSupervisor()
     try await rig.mta.start()

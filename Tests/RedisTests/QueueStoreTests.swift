@@ -157,6 +157,41 @@ import Testing
     #expect(try await world.outcomes().map(\.outcome) == [[7]])
   }
 
+  /// Two hosts, three sessions: never a fourth, who has wanted longer comes first, and a lease that runs out frees its part.
+  @Test func sessionsAreSharedByHosts() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    /// So that one wish is older than the next.
+    func tick() async throws {
+      func time() async throws -> Int64 {
+        let parts = try await world.client.send(RedisCommand("TIME")).array?.compactMap { $0.string.flatMap { Int64($0) } } ?? []
+        return parts.count == 2 ? parts[0] * 1000 + parts[1] / 1000 : 0
+      }
+      let start = try await time()
+      try await eventually("a millisecond has passed") { try await time() > start }
+    }
+    func claim(_ host: String, held: Int, wanted: Int, limit: Int = 3, lease: Int64 = 60_000) async throws -> SessionGrant? {
+      try await world.store.claimSessions(
+        host: host, lease: lease, [SessionClaim(key: "gmail", limit: limit, held: held, wanted: wanted)]
+      ).first
+    }
+    #expect(try await claim("a", held: 0, wanted: 2) == SessionGrant(granted: 2, wantedElsewhere: 0))
+    #expect(try await claim("b", held: 0, wanted: 2) == SessionGrant(granted: 1, wantedElsewhere: 0))
+    try await tick()
+    #expect(try await claim("a", held: 2, wanted: 1) == SessionGrant(granted: 0, wantedElsewhere: 1))
+    // What `a` gives up is not its own again while `b`, who has wanted longer, has not got it.
+    #expect(try await claim("a", held: 1, wanted: 1) == SessionGrant(granted: 0, wantedElsewhere: 1))
+    #expect(try await claim("b", held: 1, wanted: 1) == SessionGrant(granted: 1, wantedElsewhere: 1))
+    // A process that begins again holds nothing, whatever the one before it said.
+    #expect(try await claim("b", held: 0, wanted: 0) == SessionGrant(granted: 0, wantedElsewhere: 1))
+    #expect(try await claim("a", held: 1, wanted: 5) == SessionGrant(granted: 2, wantedElsewhere: 0))
+    // A lower limit takes nothing away, and gives nothing.
+    #expect(try await claim("b", held: 0, wanted: 1, limit: 2) == SessionGrant(granted: 0, wantedElsewhere: 3))
+    // A host that died.
+    #expect(try await claim("a", held: 3, wanted: 0, lease: 50) == SessionGrant(granted: 0, wantedElsewhere: 1))
+    try await eventually("its lease is over") { try await claim("b", held: 0, wanted: 3) == SessionGrant(granted: 3, wantedElsewhere: 0) }
+  }
+
   @Test func countersStopAndComeBack() async throws {
     let world = try await World()
     defer { world.stop() }

@@ -48,6 +48,65 @@ struct SeededGenerator: RandomNumberGenerator {
     #expect(world.left.count == 3)
   }
 
+  /// Every gate that can hold a message, shut before it came.
+  enum Holder: String, CaseIterable {
+    case ip, allowance, provider, sessions, warming, pacing, block, domain, pausedDomain, organisation, breakerAtProvider, paused, dns
+
+    func shut(_ index: inout LaneIndex, _ lane: LaneID, _ part: GroupPart) {
+      let gate = Gate(scope: .lane, key: "k", reason: .breaker, since: 0, until: nil)
+      switch self {
+      case .ip: index.setIP(lane.ip, isOpen: false)
+      case .allowance: index.limit(lane.ip, to: 0, gate: gate)
+      case .provider: index.setProviderGate(.gmail, Gate(scope: .provider, key: "gmail", reason: .smtpResponse, since: 0, until: nil))
+      case .sessions:
+        var table = LaneIndexTests.providers()
+        table.profiles[.gmail]?.maxConnectionsTotal = 1
+        index.setProviders(table, now: 0)
+      case .warming: index.setLaneGate(lane, Gate(scope: .lane, key: "k", reason: .providerWarmingCap, since: 0, until: nil))
+      case .pacing: index.setClosedSet("pool:p", of: lane.ip, gate)
+      case .block:
+        var rate = AdaptiveRate(index.providers[.gmail])
+        rate.throttled(index.providers[.gmail], pause: 3_600_000, now: 1_000_000)
+        index.setRate(lane, rate, now: 1_000_000)
+      case .domain: index.setDomainGate("one.example", gate)
+      case .pausedDomain: index.setPaused(organisations: [:], domains: ["one.example": gate], pools: [:])
+      case .organisation: index.shut(organisation: "A", gate)
+      case .breakerAtProvider: index.shut(organisation: "A", at: .gmail, gate)
+      case .paused: index.setPaused(organisations: ["A": gate], domains: [:], pools: [:])
+      // A new group's destination is not known.
+      case .dns: return
+      }
+    }
+  }
+
+  /// Nothing is spent for a message that some gate holds: no permit of its lane, nothing of what its IP may send, and no pick,
+  /// which is what organisation limits, warming days and probes are charged with.
+  @Test(arguments: Holder.allCases, [nil, 100]) func whatAGateHoldsCostsNothing(holder: Holder, allowance: Int?) {
+    var world = LaneIndexTests.World(providers: LaneIndexTests.providers(rate: 600))
+    let lane = LaneID(ip: "ip1", key: "gmail")
+    let part = GroupPart(group: Group(set: "pool:p", domain: "one.example"), organisation: "A")
+    let gate = Gate(scope: .ip, key: "ip1", reason: .warmingCap, since: 0, until: nil)
+    if let allowance { world.index.limit("ip1", to: allowance, gate: gate) }
+    // The lane is known, and has sent before.
+    world.add("A", "one.example", scores: [0], key: "gmail", provider: .gmail)
+    #expect(world.turn() == 1)
+    // Learning of a block is no permit: the lane's next one is what it was.
+    holder.shut(&world.index, lane, part)
+    let before = world.index.lanes[lane]?.throttle.nextPermitAt
+    let left = world.index.allowances["ip1"]?.permits
+    if holder == .dns {
+      world.queues[part] = [1, 2, 3]
+      world.tell(part)
+    } else {
+      world.add("A", "one.example", scores: [1, 2, 3], key: "gmail", provider: .gmail)
+    }
+    for turn in 1...20 { #expect(world.turn(now: 1_000_000 + Int64(turn) * 1000) == 0) }
+    #expect(world.index.lanes[lane]?.throttle.nextPermitAt == before)
+    #expect(world.index.allowances["ip1"]?.permits == left)
+    #expect(world.left.count == 1 && world.index.lanes[lane]?.out == 0)
+    #expect(!world.index.gates(of: part, now: 1_020_000).isEmpty, "and it is explained")
+  }
+
   /// Entries, permits, and every kind of gate shut and opened at random: once all is open, all that waits is picked.
   @Test(arguments: 0..<40) func whateverOpensAgainIsPicked(seed: Int) {
     var random = SeededGenerator(UInt64(seed) &+ 1000)

@@ -29,7 +29,7 @@ package struct WarmingDay: Sendable, Equatable {
     func deferrals(above percent: Int) -> Bool { deferred * 100 > percent * delivered }
     func deferrals(below percent: Int) -> Bool { deferred * 100 < percent * delivered }
 
-    mutating func add(_ other: Self) {
+    package mutating func add(_ other: Self) {
       delivered += other.delivered
       bounced += other.bounced
       deferred += other.deferred

@@ -658,7 +658,11 @@ local function sessions(keys, argv)
       redis.call('HDEL', key, host)
     else
       redis.call('HSET', key, host, string.format('%d %d %d %d', now + lease, held + granted, wanted - granted, since))
-      redis.call('PEXPIRE', key, lease)
+      if redis.call('PTTL', key) < 0 then
+        redis.call('PEXPIRE', key, lease)
+      else
+        redis.call('PEXPIRE', key, lease, 'GT')
+      end
     end
     answers[#answers + 1] = { granted, elsewhere }
   end

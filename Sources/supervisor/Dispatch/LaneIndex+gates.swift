@@ -4,13 +4,14 @@ import MailModel
 /// What is shut: the same functions decide picks and explain them.
 extension LaneIndex {
   /// What shuts this lane now; nil when it would give a permit.
-  func gate(of id: LaneID, now: Milliseconds) -> Gate? {
+  /// - Parameter asideFromProvider: its provider's health left out: what else there is may last longer.
+  func gate(of id: LaneID, now: Milliseconds, asideFromProvider: Bool = false) -> Gate? {
     guard openIPs.contains(id.ip) else {
       return shutGate(id.ip)
     }
     if let gate = allowances[id.ip]?.shutGate { return gate }
     guard let lane = lanes[id] else { return nil }
-    if let gate = gate(at: lane.provider, now: now) { return gate }
+    if !asideFromProvider, let gate = gate(at: lane.provider, now: now) { return gate }
     if lane.sessions == 0 {
       return Gate(scope: .provider, key: id.key, reason: .connections, since: sessions.waitingSince(id) ?? now, until: nil)
     }
@@ -67,8 +68,11 @@ extension LaneIndex {
         found.append(Gate(scope: .ip, key: part.group.set, reason: .noEligibleIP, since: 0, until: nil))
       }
       found += ips.map(shutGate)
-    } else if case .open(let key, _)? = destination(of: part.group) {
-      let shut = open.compactMap { gate(of: LaneID(ip: $0, key: key), now: now) ?? mirror.closedSets[$0]?[part.group.set] }
+    } else if case .open(let key, let provider)? = destination(of: part.group) {
+      if let gate = gate(at: provider, now: now) { found.append(gate) }
+      let shut = open.compactMap {
+        gate(of: LaneID(ip: $0, key: key), now: now, asideFromProvider: true) ?? mirror.closedSets[$0]?[part.group.set]
+      }
       // What shuts a provider shuts it for each IP, and is told once, before what is narrower.
       if shut.count == open.count {
         for gate in shut.filter({ $0.scope == .provider }) where !found.contains(gate) { found.append(gate) }

@@ -31,6 +31,7 @@ final class DeliveryMetrics: Sendable {
     var durations: [Key: Histogram] = [:]
   }
 
+  let reach = OutboundReach()
   private let providers: ProviderTable
   private let state = Mutex(Counts())
 
@@ -40,6 +41,7 @@ final class DeliveryMetrics: Sendable {
 
   /// One reduced outcome. What reached no remote (given back, ended in the queue) is no attempt.
   func note(_ record: MessageRecord, _ result: AttemptResult, final: DoneRecord.FinalState?, bounceType: String?) {
+    reach.note(result)
     let provider = result.host.map { providers.provider(mx: [$0]) } ?? .other
     let outcome: String
     switch (result.kind, final) {

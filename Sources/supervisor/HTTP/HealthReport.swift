@@ -14,6 +14,7 @@ struct HealthReport: Sendable {
   let fleet: Fleet
   let lastOutcomeTurn: @Sendable () async -> Int64
   let dnsWorks: @Sendable () async -> Bool?
+  let reach: OutboundReach
   /// What the world thinks of one IP.
   struct Standing: Sendable {
     /// Members of its row.
@@ -36,7 +37,8 @@ struct HealthReport: Sendable {
     let isWorkerAlive = silence < 120 && !alive.isEmpty
     // An IP without a good identity degrades the whole, as upstream's clients expect.
     let isIdentified = standing.values.allSatisfy { $0.isIdentified }
-    let isOK = isConnected && isWorkerAlive && dns != false && isIdentified
+    let outbound = outbound(rows, now)
+    let isOK = outbound.isOK && isConnected && isWorkerAlive && dns != false && isIdentified
     let object = JSONObject([
       ("status", .text(isOK ? "ok" : "degraded")),
       ("uptime", .number((now - startedAt) / 1000)),
@@ -52,7 +54,7 @@ struct HealthReport: Sendable {
           ]).string)
       ),
       ("dns", .text(dns == false ? "unreachable" : "ok")),
-      ("smtpOutbound", .raw(smtpOutbound(rows, now))),
+      ("smtpOutbound", .raw(outbound.json)),
       (
         "smtpTls",
         .raw(
@@ -73,20 +75,25 @@ struct HealthReport: Sendable {
     return object.string
   }
 
-  /// An address that its worker could bind is as far as this version looks.
-  private func smtpOutbound(_ rows: [Fleet.Row], _ now: Milliseconds) -> String {
+  /// By what each IP's latest attempts came to; where there are none, an address that its worker could bind counts.
+  private func outbound(_ rows: [Fleet.Row], _ now: Milliseconds) -> (isOK: Bool, json: String) {
+    var checkedAt: Milliseconds = 0
+    var working = 0
     let ips = rows.map { ip in
-      let isBound = ip.pid != nil
+      let seen = ip.pid == nil ? nil : reach.row(ip.address, now: now)
+      let works = seen?.works ?? (ip.pid != nil)
+      if works { working += 1 }
+      checkedAt = max(checkedAt, seen?.at ?? 0)
       var fields: [(String, JSONObject.Value)] = [
-        ("ip", .text(ip.address)), ("status", .text(isBound ? "ok" : "failed")), ("connectMs", .number(0)),
+        ("ip", .text(ip.address)), ("status", .text(works ? "ok" : "failed")), ("connectMs", .number(0)),
       ]
-      if !isBound { fields.append(("reason", .text("source_ip_unavailable"))) }
+      if !works { fields.append(("reason", .text(seen?.reason ?? "source_ip_unavailable"))) }
       return JSONObject(fields).string
     }
-    let isOK = rows.contains { $0.pid != nil }
-    return JSONObject([
-      ("status", .text(isOK ? "ok" : "degraded")), ("checkedAt", .number(now)), ("targetDomain", .text(config.hostname)),
-      ("mxResolutionMs", .number(0)), ("ips", .raw("[" + ips.joined(separator: ",") + "]")),
+    let json = JSONObject([
+      ("status", .text(working > 0 ? "ok" : "degraded")), ("checkedAt", .number(checkedAt > 0 ? checkedAt : now)),
+      ("targetDomain", .text(config.hostname)), ("mxResolutionMs", .number(0)), ("ips", .raw("[" + ips.joined(separator: ",") + "]")),
     ]).string
+    return (working > 0, json)
   }
 }

@@ -209,6 +209,17 @@ struct ReputationRoutes: Sendable {
 
   // MARK: signals
 
+  /// Providers that put off most of today: at least five deferrals, and half of all attempts (contract section 1.7).
+  private static func deferring(_ facts: Facts) -> [String] {
+    var counts: [String: WarmingDay.Counts] = [:]
+    for state in facts.warming.values where state.today.date == UTCDay.number(facts.now) {
+      for (name, count) in state.today.providers {
+        counts[(MailboxProvider(rawValue: name) ?? .other).eventName, default: WarmingDay.Counts()].add(count)
+      }
+    }
+    return counts.filter { $0.value.deferred >= 5 && $0.value.deferred * 2 >= $0.value.answers }.keys.sorted()
+  }
+
   /// What should change a client's routing (contract section 1.7), at most 32.
   private func signals(_ facts: Facts, organisation: String?) async -> [JSONObject] {
     var list: [JSONObject] = []
@@ -228,6 +239,7 @@ struct ReputationRoutes: Sendable {
       add("all", "dnsbl_partial", "critical")
     }
     if rows.contains(where: { $0.lists?.dnsbl == .unknown }) { add("all", "dnsbl_unknown", "warning") }
+    for provider in Self.deferring(facts) { add(provider, "persistent_defers", "warning") }
     // An organisation's breakers are its own affair.
     for row in await book.breakerRows(now: facts.now) where row.breaker.state == .open && row.key.organisation == organisation {
       guard let provider = row.key.provider, list.count < 32 else { continue }
