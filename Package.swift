@@ -132,7 +132,7 @@ let package = Package(
     tests("Journal", ["Journal", "MailModel", "TestSupport"]),
     tests("Redis", nio + ["Redis", "RedisFunctions", "MailModel", "Observability", "TestSupport"]),
     tests("MTAConfig", ["MTAConfig", "MailModel", "DeliveryPolicy"]),
-    tests("supervisor", ["supervisor", "MailModel", "DeliveryPolicy", "Redis", "DNS", "TestSupport", logging]),
+    tests("supervisor", ["supervisor", "MTAConfig", "MailModel", "DeliveryPolicy", "Redis", "DNS", "TestSupport", logging]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel"]),
   ]
 )

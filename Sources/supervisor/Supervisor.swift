@@ -13,7 +13,7 @@ struct Supervisor: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
       MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
-      BreakerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self,
+      BreakerCommand.self, ReloadCommand.self, WorkerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

@@ -57,6 +57,9 @@ import Testing
     "GET /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "PUT /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
     "DELETE /isp-profiles/:provider": ["profilesChangeAtOnce", "theProductAnswersAsUpstreamDid"],
+    "GET /v1/ips": ["ipsByRoute"], "POST /v1/ips": ["ipsByRoute"], "DELETE /v1/ips/:address": ["ipsByRoute"],
+    "POST /v1/ips/:address/drain": ["ipsByRoute"], "POST /v1/ips/:address/pull": ["ipsByRoute"],
+    "POST /v1/ips/:address/restore": ["ipsByRoute"],
     "GET /breakers": ["theBreakerOfAnOrganisation"], "POST /breakers/:organizationId/reset": ["theBreakerOfAnOrganisation"],
   ]
 

@@ -4,6 +4,8 @@ internal import CSystemd
 package enum SystemdNotifier {
   package static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
   package static func status(_ text: String) { send("STATUS=\(text)") }
+  /// The configuration is being read; ``ready(status:)`` ends it.
+  package static func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() * 1000)") }
   package static func stopping() { send("STOPPING=1") }
   package static func watchdog() { send("WATCHDOG=1") }
 

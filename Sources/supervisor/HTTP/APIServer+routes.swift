@@ -8,7 +8,7 @@ import Redis
 
 /// What the routes are served from.
 struct APIParts: Sendable {
-  var config: MTAConfig
+  var config: ConfigInForce
   var store: QueueStore
   var send: SendHandler
   var batch: BatchHandler
@@ -26,6 +26,7 @@ struct APIParts: Sendable {
   var policy: PolicyRoutes
   var reputation: ReputationRoutes
   var decision: DecisionRoute
+  var ips: IPRoutes
 }
 
 extension APIServer {
@@ -35,6 +36,7 @@ extension APIServer {
   static func routes(_ parts: APIParts) -> [APIRoute] {
     mail(parts) + parts.tenants.all + parts.suppressions.all
       + parts.queue.all + parts.logs.all + parts.deadLetters.all + parts.policy.all + parts.reputation.all + parts.decision.all
+      + parts.ips.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
@@ -88,7 +90,7 @@ extension APIServer {
       "docs",
       .text(
         "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, "
-          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist"
+          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/ips, /v1/url-blocklist"
       )
     ),
   ]).string

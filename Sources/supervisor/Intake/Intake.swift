@@ -53,7 +53,7 @@ actor Intake {
 
   private let store: QueueStore
   private let host: String
-  private let config: MTAConfig
+  private let config: ConfigInForce
   private let numbers: MessageNumbers
   private let verp: VERPSigner
   private let pauses: Pauses
@@ -73,7 +73,7 @@ actor Intake {
   private(set) var duplicates = 0
 
   init(
-    store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
+    store: QueueStore, host: String, config: ConfigInForce, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
     log: Logger,
     heads: @escaping @Sendable ([QueueHead]) async -> Void
   ) {

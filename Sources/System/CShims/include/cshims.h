@@ -25,6 +25,12 @@ int64_t shim_monotonic_ms(void);
 int64_t shim_peer_uid(int fd);
 int shim_socketpair(int fds[2]);
 int shim_set_pdeathsig(int sig);
+/* A non-blocking socket on which the kernel tells of addresses that come and go (rtnetlink); -1 when there is none. */
+int shim_address_events(void);
+/* Reads away all that waits there, lost messages included: the reader looks at everything anew. 0, or -1 when it is dead. */
+int shim_take_events(int fd);
+/* Whether a socket can be bound to this address: 1 yes, 0 it is not on this host, -1 could not be found out. */
+int shim_can_bind(const char *address);
 
 struct ssl_st;
 struct ssl_ctx_st;
