@@ -33,7 +33,7 @@ enum Installation {
     umask(0o077)
     try prepareDirectories(config)
     let stateLock = try lock(config.stateDir)
-    let parts = try await build(config, sockets: sockets, log: log, startedAt: startedAt)
+    let parts = try await build(config, configPath: configPath, sockets: sockets, log: log, startedAt: startedAt)
     if config.smtp.sandbox { Welcome.print(config, configPath: configPath) }
     try await ServiceGroup(
       configuration: .init(
@@ -113,9 +113,11 @@ enum Installation {
   }
 
   /// Services in the order of their start; they end in the opposite order, each waiting for the one before.
-  private static func build(_ config: MTAConfig, sockets: ListenSockets, log: Logger, startedAt: Milliseconds) async throws
-    -> [any Service]
-  {
+  private static func build(
+    _ file: MTAConfig, configPath: String, sockets: ListenSockets, log: Logger, startedAt: Milliseconds
+  ) async throws -> [any Service] {
+    let config = try ordered(file, log)
+    let inForce = ConfigInForce(config)
     let group = MultiThreadedEventLoopGroup.singleton
     let stopping = StopFlag()
     let host = try hostIdentity(config)
@@ -128,6 +130,7 @@ enum Installation {
     let client = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: true, clock: SystemClock.now)
     let blocking = RedisClient(endpoint: endpoint, eventLoop: group.next(), loadsFunctions: false, clock: SystemClock.now)
     let redisKeys = RedisKeys(prefix: config.redis.prefix)
+    let formats = FormatGate(keys: redisKeys, log: log)
     let store = QueueStore(client: client, keys: redisKeys)
     let reading = QueueStore(client: blocking, keys: redisKeys)
     let secret = try secret(config)
@@ -138,21 +141,20 @@ enum Installation {
     let outbox = try EventOutbox(path: config.stateDir + "/outbox.db")
     let history = try HistoryStore(path: config.stateDir + "/history.db")
     let httpClient = HTTPClient(eventLoopGroupProvider: .shared(group))
-    outbox.endpoints.set(config.webhooks.map(Endpoint.init))
-    let senders = config.webhooks.map {
-      WebhookSender(endpoint: Endpoint($0), outbox: outbox, client: httpClient, log: log)
+    let senders = WebhookSenders(config.webhooks, outbox: outbox) {
+      WebhookSender(endpoint: $0, outbox: outbox, client: httpClient, log: log)
     }
-    let done = DoneWriter(outbox: outbox, history: history, log: log) { for sender in senders { sender.wake() } }
+    let done = DoneWriter(outbox: outbox, history: history, log: log) { senders.wake() }
 
     let sandbox = config.smtp.sandbox ? try await Sandbox.start(group: group) : nil
     let resolver = try sandbox == nil ? DNSResolver(servers: config.dns.servers, trustAnchors: config.dns.trustAnchors) : nil
     let probe = resolver.map { DNSProbe(resolver: $0, domain: config.bounce.domain) }
-    let lookup = destinationLookup(config, sandbox, resolver)
+    let lookup = destinationLookup(inForce, sandbox, resolver)
     let tls = OutboundTLS(store: store)
     let destinations = Destinations(
       port: sandbox?.sink.port ?? config.smtp.port, providers: config.providers, tls: tls, lookup: lookup)
     let signal = Signal()
-    let limits = OrganisationLimits(store: store, config: config.limits)
+    let limits = OrganisationLimits(store: store, config: inForce.limits)
     let rules = PoolRules(store: store)
     let credentials = Credentials(store: store)
     let relay = HeadRelay()
@@ -166,11 +168,11 @@ enum Installation {
     let due = DueLoop(store: store, host: host, pauses: pauses, heads: heads)
     let book = PolicyBook(
       providers: config.providers, breaker: config.breaker, warming: config.warming,
-      ips: Dictionary(config.sourceIPs.map { ($0.address, $0.isWarmed) }, uniquingKeysWith: { first, _ in first }))
-    let pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
+      ips: config.warmth)
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
-      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: pools, book: book, dispatcher: dispatcher,
+      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: config.addressesByPool, book: book,
+      dispatcher: dispatcher,
       done: done, due: due,
       metrics: deliveries, log: log)
 
@@ -186,28 +188,29 @@ enum Installation {
     let tell: @Sendable ([DoneRecord.Event]) async throws -> Void = { events in
       let now = SystemClock.now()
       try await outbox.store(events.map { ($0, now) })
-      for sender in senders { sender.wake() }
+      senders.wake()
     }
     let reputation = Reputation(
       config: config, resolver: resolver, book: book, store: store, dispatcher: dispatcher, keys: keys, fleet: { relayed.fleet },
       tell: tell, log: log)
     let fleet = try Fleet(
-      config: config,
+      config: inForce,
       settings: WorkerLife.Settings(
         program: try workerProgram(), host: host, redisURL: redisURL, redisAccess: { try await accounts.admit($0) },
         redisWithdrawal: { await accounts.withdraw($0) }, prefix: config.redis.prefix, journalRoot: config.stateDir + "/journal",
         smtp: config.smtp, store: store, eventLoop: group.next(), log: log, keys: { await grants.answer(ip: $0, domain: $1, entryID: $2) },
         replayed: { await dispatcher.journalReplayed($0, run: $1) }, gate: { await dispatcher.setIP($0, isOpen: $1) },
         stopping: stopping),
-      pulled: Reputation.pulled(config), gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
+      pulled: Reputation.pulled(config) + AddressWatch.pulled(config.sourceIPs.map(\.address)),
+      gate: { await dispatcher.setIPGate($0, $1) }, warming: { await reputation.warmingRows() })
     relayed.fleet = fleet
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
     let verp = VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain)
     let unsubscriptions = Unsubscriptions(store: store, signer: verp, tell: tell)
-    let admission = Admission(store: store, config: config, log: log)
+    let admission = Admission(store: store, config: inForce, log: log)
     let intake = Intake(
-      store: store, host: host, config: config, numbers: MessageNumbers(store: store), verp: verp,
+      store: store, host: host, config: inForce, numbers: MessageNumbers(store: store), verp: verp,
       pauses: pauses, admission: admission, log: log, heads: heads)
     let bulk = BulkSenders { await book.isBulkSender($0, at: $1) }
     let returned = ReturnedMail(
@@ -216,7 +219,7 @@ enum Installation {
     let inspectors = Inspectors(config.inspectors, bounceDomain: config.bounce.domain, group: group, log: log)
     let send = SendHandler(
       intake: intake, admission: admission,
-      validator: SendValidator(pools: config.pools.map(\.name), maxAge: config.smtp.maxAge), keys: keys, rules: rules,
+      validator: SendValidator(pools: inForce.pools.map(\.name), maxAge: inForce.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), inspectors: inspectors, bulk: bulk, clock: SystemClock.now)
     let parts = try InboundParts(
       config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
@@ -228,9 +231,13 @@ enum Installation {
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)
     let reputationRoutes = ReputationRoutes(
-      config: config, reputation: reputation, book: book, store: store, fleet: fleet, dispatcher: dispatcher)
+      config: inForce, reputation: reputation, book: book, store: store, fleet: fleet, dispatcher: dispatcher)
+    let reload = Reload(
+      parts: .init(
+        config: inForce, source: ConfigSource(path: configPath), fleet: fleet, dispatcher: dispatcher, book: book, store: store,
+        outcomes: outcomes, profiles: profiles, senders: senders, reputation: reputation, rules: rules, log: log), file: file)
     let health = HealthReport(
-      config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
+      config: inForce, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet,
       lastOutcomeTurn: { await outcomes.lastTurn }, dnsWorks: { await probe?.works() }, reach: deliveries.reach,
       standing: { await reputationRoutes.health() })
     let metrics = MetricsText(
@@ -238,24 +245,26 @@ enum Installation {
       deliveries: deliveries, further: FurtherMetrics(inspectors: inspectors, bulk: bulk, returned: returned, book: book), store: store,
       startedAt: startedAt, inbound: parts.metrics)
     let api = APIParts(
-      config: config, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
+      config: inForce, store: store, send: send, batch: BatchHandler(send: send, spoolDirectory: config.stateDir), keys: keys,
       explainer: explainer, dispatcher: dispatcher, history: history,
       health: health, metrics: { await metrics.render() + inbound.metrics() },
       tenants: TenantRoutes(
-        config: config, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
+        config: inForce, credentials: credentials, limits: limits, rules: rules, tls: tls, dispatcher: dispatcher),
       suppressions: SuppressionRoutes(list: Suppressions(store: store)),
       queue: QueueRoutes(store: store, admin: queueAdmin, pauses: pauses, dispatcher: dispatcher, history: history),
       logs: LogRoutes(history: history, providers: config.providers), deadLetters: DeadLetterRoutes(letters: deadLetters), policy: policy,
       reputation: reputationRoutes,
-      decision: DecisionRoute(config: config, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
+      decision: DecisionRoute(config: inForce, book: book, rules: rules, destinations: destinations, dispatcher: dispatcher),
       feedback: FeedbackRoutes(returned: returned, history: history, store: store, book: book),
-      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: parts.api)
+      unsubscribes: UnsubscribeRoutes(unsubscriptions: unsubscriptions), inbound: parts.api,
+      ips: IPRoutes(reload: reload, fleet: fleet, reputation: reputation))
     let audit = AuditLog(path: config.stateDir + "/audit.jsonl", log: log)
-    let server = APIServer(config: config, routes: APIServer.routes(api), credentials: credentials, audit: audit, log: log)
+    let server = APIServer(config: inForce, routes: APIServer.routes(api), credentials: credentials, audit: audit, log: log)
     let commands = AdminCommands(
-      config: config, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
+      config: inForce, host: config.hostname, startedAt: startedAt, store: store, fleet: fleet, dispatcher: dispatcher,
       explainer: explainer, history: history, keys: keys, send: send, outbox: outbox, queue: queueAdmin,
-      pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation, reputationRoutes: reputationRoutes)
+      pauses: pauses, suppressions: Suppressions(store: store), policy: policy, reputation: reputation, reputationRoutes: reputationRoutes,
+      runtime: RuntimeCommands(reload: reload, fleet: fleet, config: inForce))
 
     let watchdog = Watchdog(
       outcomes: outcomes, dispatcher: dispatcher, store: store, fleet: fleet, group: group, stopping: stopping, log: log)
@@ -267,10 +276,17 @@ enum Installation {
 
     var services: [any Service] = [watchdog]
     if let embedded { services.append(LoopService { await embedded.run() }) }
-    services.append(LoopService { await client.run { _, sender in try await accounts.meet(sender) } })
+    services.append(
+      LoopService {
+        await client.run { _, sender in
+          try await formats.pass(sender)
+          try await accounts.meet(sender)
+        }
+      })
+    services.append(formats)
     services.append(LoopService { await blocking.run() })
     services.append(LoopService(ending: { try? await httpClient.shutdown() }) { await done.run() })
-    for sender in senders { services.append(LoopService { await sender.run() }) }
+    services.append(LoopService { await senders.run() })
     services.append(LoopService { await outcomes.run() })
     services.append(LoopService { await due.run() })
     services.append(LoopService { await pauses.run() })
@@ -279,9 +295,10 @@ enum Installation {
     if let blocklists = reputation.blocklists { services.append(LoopService { await blocklists.run() }) }
     if let identity = reputation.identity { services.append(LoopService { await identity.run() }) }
     services.append(LoopService { await dispatcher.run() })
-    services.append(LoopService { await housekeeping(history, store, config) })
+    services.append(LoopService { await housekeeping(history, store, inForce) })
     services += parts.services
     services.append(LoopService { await fleet.run() })
+    services.append(LoopService { await AddressWatch(config: inForce, fleet: fleet, log: log).run() })
     services.append(LoopService { await Self.seed(keys, config, log) })
     services.append(LoopService { await admission.run() })
     if sandbox != nil, let url = config.webhooks.first?.url, let receiver = SandboxReceiver.application(url: url) {
@@ -296,6 +313,7 @@ enum Installation {
           ).run()
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
+    services.append(Hangup(reload: reload))
     // What was accepted is answered before intake refuses.
     services.append(StopNotice { admission.stop() })
     services += inbound.services
@@ -306,21 +324,6 @@ enum Installation {
         SystemdNotifier.stopping()
       })
     return services
-  }
-
-  private static func destinationLookup(
-    _ config: MTAConfig, _ sandbox: Sandbox?, _ resolver: DNSResolver?
-  ) -> @Sendable (String) async -> MailHosts {
-    if let sandbox { return { sandbox.hosts(of: $0) } }
-    guard let resolver else {
-      return { _ in MailHosts(status: .unknown("no resolver"), mxNames: [], ttl: 60) }
-    }
-    let own = Set(config.sourceIPs.flatMap { [$0.address, $0.publicAddress] })
-    let allowsLoopback = config.smtp.allowLoopbackMX
-    let lookup = MXLookup(resolver: resolver) { address in
-      allowsLoopback || !(IPAddress.isLoopback(address) || own.contains(IPAddress.canonical(address) ?? address))
-    }
-    return { await lookup.hosts(of: $0) }
   }
 
   /// `ipworker` beside this program.
@@ -377,7 +380,7 @@ enum Installation {
     while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
   }
 
-  private static func housekeeping(_ history: HistoryStore, _ store: QueueStore, _ config: MTAConfig) async {
+  private static func housekeeping(_ history: HistoryStore, _ store: QueueStore, _ config: ConfigInForce) async {
     while !Task.isCancelled {
       try? await history.prune(before: SystemClock.now() - Milliseconds(config.historyRetentionDays) * 86_400_000)
       try? await store.pruneLanes(before: SystemClock.now() - 60_000)

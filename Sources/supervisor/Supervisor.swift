@@ -13,7 +13,8 @@ struct Supervisor: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
       MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
-      BreakerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self, DispatchCostCommand.self,
+      BreakerCommand.self, ReloadCommand.self, WorkerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self,
+      DispatchCostCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

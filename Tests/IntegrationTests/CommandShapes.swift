@@ -66,7 +66,8 @@ enum CommandShapes {
       "sandbox": .bool,
     ]),
     "send": .object(["success": .bool, "id": .text, "workAttemptId": .text, "deduplicated?": .bool]), "ip list": ips, "ip pull": ips,
-    "ip restore": ips, "ip warming": ips,
+    "ip restore": ips, "ip warming": ips, "ip add": ips, "ip remove": ips, "ip drain": ips, "worker restart": ips,
+    "reload": .object(["applied": .bool, "changes": .list(.text), "problems": .list(problem), "notices": .list(problem)]),
     "queue list": .list(
       .object([
         "domain": .text, "pool": .text, "organization": .text, "messages": .integer, "oldest": .time, "gates": .list(gate),

@@ -149,7 +149,7 @@ import Testing
     try await rig.warmUp()
     let messages = rig.messages(200)
     for (index, message) in messages.enumerated() {
-      if index % 50 == 25 { link.loseAnswer(to: "mta1_\(function)") }
+      if index % 50 == 25 { link.loseAnswer(to: "_\(function)") }
       try await eventually("\(message.id) is accepted", within: .seconds(30)) {
         (try? await rig.mta.send(message.id, to: message.to, org: "o")) != nil
       }

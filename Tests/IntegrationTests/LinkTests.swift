@@ -98,11 +98,11 @@ import Testing
   @Test(arguments: ["accept", "effects", "ready"]) func theOnlyAnswerThatToldOfAQueueIsLost(function: String) async throws {
     let world = try await World()
     for index in 0..<2 {
-      if function == "accept" { world.link.loseAnswer(to: "mta1_accept") }
+      if function == "accept" { world.link.loseAnswer(to: "_accept") }
       let message = world.messages(2)[index]
       if function != "accept" {
         // Due in a moment: `ready` moves it, and the effects of its outcome say when Redis may forget it.
-        world.link.loseAnswer(to: "mta1_\(function)")
+        world.link.loseAnswer(to: "_\(function)")
         let at = Int64(Date().timeIntervalSince1970 * 1000) + 200
         try await eventually("it is accepted") {
           let body = MTAFixture.body(message.id, to: message.to, org: message.org, ["sendAt": at])

@@ -66,6 +66,9 @@ import Testing
     "DELETE /inbound/routes/:domain/:address": ["routesTakeHoldAndRefuse"], "GET /v1/inbound/held": ["routesTakeHoldAndRefuse"],
     "POST /v1/inbound/held/:id/release": ["routesTakeHoldAndRefuse"], "DELETE /v1/inbound/held/:id": ["routesTakeHoldAndRefuse"],
     "GET /v1/unsubscribes": ["whoLeavesAListGetsNoMoreOfIt"], "DELETE /v1/unsubscribes/:list/:email": ["whoLeavesAListGetsNoMoreOfIt"],
+    "GET /v1/ips": ["ipsByRoute"], "POST /v1/ips": ["ipsByRoute"], "DELETE /v1/ips/:address": ["ipsByRoute"],
+    "POST /v1/ips/:address/drain": ["ipsByRoute"], "POST /v1/ips/:address/pull": ["ipsByRoute"],
+    "POST /v1/ips/:address/restore": ["ipsByRoute"],
     "GET /breakers": ["theBreakerOfAnOrganisation"], "POST /breakers/:organizationId/reset": ["theBreakerOfAnOrganisation"],
   ]
 

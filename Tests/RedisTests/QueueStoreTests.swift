@@ -85,7 +85,7 @@ import Testing
   @Test func namesAgreeWithTheFunctions() async throws {
     let world = try await World()
     defer { world.stop() }
-    let flat = try #require(try await world.client.send(RedisCommand("FCALL_RO", "mta1_names", "0")).array)
+    let flat = try #require(try await world.client.send(RedisCommand("FCALL_RO", RedisLibrary.own.function("mta1_names"), "0")).array)
     var names: [String: String] = [:]
     for index in stride(from: 0, to: flat.count, by: 2) { names[flat[index].string ?? ""] = flat[index + 1].string }
     #expect(names == RedisKeys.suffixes)

@@ -8,6 +8,8 @@ package enum SystemdNotifier {
 
   package static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
   package static func status(_ text: String) { send("STATUS=\(text)") }
+  /// The configuration is being read; ``ready(status:)`` ends it.
+  package static func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() * 1000)") }
   package static func stopping() { send("STOPPING=1\nSTATUS=stopping: accepted requests are answered, workers finish") }
   package static func watchdog() { send("WATCHDOG=1") }
 

@@ -1,4 +1,5 @@
 package import NIOCore
+internal import RedisFunctions
 
 /// One command in the making: arguments are written straight into the buffer that goes to the socket. (Formatting with
 /// hiredis and straight into a ByteBuffer are level in speed; this one saves copying a message's octets once.)
@@ -30,8 +31,9 @@ package struct RedisCommand: Sendable {
   package mutating func add(_ number: Int) { add(String(number)) }
 
   /// A Function of our library on the keys of one prefix.
+  /// - Parameter name: as `mta.lua` spells it.
   package static func function(_ name: String, prefix: String, capacity: Int = 512) -> RedisCommand {
-    var command = RedisCommand("FCALL", name, "1", capacity: capacity)
+    var command = RedisCommand("FCALL", RedisLibrary.own.function(name), "1", capacity: capacity)
     command.add(prefix)
     return command
   }

@@ -53,6 +53,8 @@ package struct RedisKeys: Sendable {
   func feedback(_ number: String, _ kind: String) -> String { prefix + ":fb:\(number):\(kind)" }
   /// String: one shared counter of dispatch.
   func counter(_ name: String) -> String { prefix + ":n:" + name }
+  /// String: ``QueueFormat`` of all that lies here.
+  package var format: String { prefix + ":format" }
   /// String: last message number given out to a host, in blocks.
   var numbers: String { prefix + ":numbers" }
   /// Hash of DKIM keys: domain → sealed record.

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -265,3 +267,34 @@ long shim_ssl_ctx_client_cache(SSL_CTX *ctx) {
 }
 void shim_malloc_trim(void) { malloc_trim(0); }
 void shim_malloc_setup(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }
+
+int shim_address_events(void) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  if (fd < 0) return -1;
+  struct sockaddr_nl name = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+  if (bind(fd, (struct sockaddr *)&name, sizeof name) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+int shim_take_events(int fd) {
+  char buffer[16384];
+  for (;;) {
+    ssize_t got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got > 0 || (got < 0 && (errno == EINTR || errno == ENOBUFS))) continue;
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : -1;
+  }
+}
+
+int shim_can_bind(const char *address) {
+  struct sockaddr_in v4 = {.sin_family = AF_INET};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  int is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1) return -1;
+  int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno == EAFNOSUPPORT ? 0 : -1;
+  int code = is_v4 ? bind(fd, (struct sockaddr *)&v4, sizeof v4) : bind(fd, (struct sockaddr *)&v6, sizeof v6);
+  int error = errno;
+  close(fd);
+  return code == 0 ? 1 : error == EADDRNOTAVAIL ? 0 : -1;
+}

@@ -9,7 +9,7 @@ import Redis
 
 /// What the running supervisor does for each command; one exhaustive place.
 struct AdminCommands: Sendable {
-  let config: MTAConfig
+  let config: ConfigInForce
   let host: String
   let startedAt: Milliseconds
   let store: QueueStore
@@ -26,6 +26,7 @@ struct AdminCommands: Sendable {
   let policy: PolicyRoutes
   let reputation: Reputation
   let reputationRoutes: ReputationRoutes
+  let runtime: RuntimeCommands
 
   func answer(_ request: AdminRequest, progress: AdminProgress) async -> AdminReply {
     do {
@@ -41,6 +42,7 @@ struct AdminCommands: Sendable {
 
   private func document(_ request: AdminRequest, _ progress: AdminProgress) async throws -> String {
     let arguments = request.arguments
+    if RuntimeCommands.names.contains(request.command) { return try await runtime.document(request, progress) }
     switch request.command {
     case "status": return try encode(await status())
     case "ip list": return try encode(await fleet.list())

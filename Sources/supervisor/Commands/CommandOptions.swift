@@ -25,6 +25,10 @@ struct CommonOptions: ParsableArguments {
     if let socket { return socket }
     let report = report()
     guard let config = report.config else {
+      // A running supervisor can be asked all the same: it may have another file in force.
+      if let directory = ConfigSource(path: configPath).runtimeDirectory(ProcessInfo.processInfo.environment) {
+        return directory + "/control.sock"
+      }
       throw CommandFault(code: 3, text: "\(configPath): \(report.problems.first?.description ?? "not readable"); give --socket")
     }
     return config.runtimeDir + "/control.sock"

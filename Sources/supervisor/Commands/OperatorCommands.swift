@@ -55,7 +55,8 @@ struct StatusCommand: ParsableCommand {
 
 struct IPCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "ip", abstract: "Dedicated IPs and their workers.", subcommands: [List.self, Pull.self, Restore.self, Warming.self])
+    commandName: "ip", abstract: "Dedicated IPs and their workers.",
+    subcommands: [List.self, Add.self, Remove.self, Drain.self, Pull.self, Restore.self, Warming.self])
 
   static func show(_ document: String, _ json: Bool) {
     if json { return print(document) }

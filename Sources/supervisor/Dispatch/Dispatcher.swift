@@ -20,7 +20,8 @@ actor Dispatcher {
   private let pauses: Pauses
   /// Of the pauses that the index knows.
   private var pausesVersion = -1
-  private let allIPs: Set<String>
+  /// Whose journals are to be told to a run of Redis before anything goes out.
+  var allIPs: Set<String>
   let log: Logger
   let signal: Signal
   var index: LaneIndex
@@ -70,14 +71,12 @@ actor Dispatcher {
     allIPs = Set(config.sourceIPs.map(\.address))
     probes = config.breaker.probes
     warming = WarmingCharges(policy: config.warming)
-    pools = Dictionary(config.pools.map { ($0.name, $0.ips) }, uniquingKeysWith: { first, _ in first })
-    index = LaneIndex(pools: pools, providers: config.providers)
+    index = LaneIndex(pools: config.addressesByPool, providers: config.providers)
     redisGate = Gate(scope: .installation, key: host, reason: .redis, since: SystemClock.now(), until: nil)
   }
 
-  private let pools: [String: [String]]
   /// Messages that a half-open breaker lets through.
-  let probes: Int
+  var probes: Int
 
   // MARK: the loop
 
@@ -299,7 +298,12 @@ actor Dispatcher {
   func setIPGate(_ ip: String, _ gate: Gate?) { index.setIPGate(ip, gate) }
 
   func setIP(_ ip: String, isOpen: Bool) {
-    if isOpen { readyIPs.insert(ip) } else { readyIPs.remove(ip) }
+    if isOpen {
+      readyIPs.insert(ip)
+      allIPs.insert(ip)
+    } else {
+      readyIPs.remove(ip)
+    }
     index.setIP(ip, isOpen: isOpen)
     signal.fire()
   }

@@ -45,7 +45,7 @@ struct QueueMirror {
     }
   }
 
-  private let pools: [String: [String]]
+  private var pools: [String: [String]]
   private var ipsOfSet: [String: [String]] = [:]
   private var setsOfIP: [String: [String]] = [:]
   private(set) var parts: [GroupPart: Part] = [:]
@@ -77,6 +77,21 @@ struct QueueMirror {
 
   func ips(of set: String) -> [String] {
     ipsOfSet[set] ?? IPSet(set)?.addresses(pools: pools) ?? []
+  }
+
+  /// IPs of any pool.
+  var allIPs: Set<String> { Set(pools.values.joined()) }
+
+  /// Other pools, or other IPs in them. Walks all groups: for an operator's order.
+  /// - Returns: parts whose set has other IPs now, to be shelved again.
+  mutating func setPools(_ pools: [String: [String]]) -> [GroupPart] {
+    self.pools = pools
+    let before = ipsOfSet
+    ipsOfSet = [:]
+    setsOfIP = [:]
+    for set in before.keys { learn(set) }
+    let changed = Set(before.filter { ipsOfSet[$0.key] != $0.value }.keys)
+    return groups.keys.filter { changed.contains($0.set) }.flatMap(parts(of:))
   }
 
   /// A set is met the first time mail for it is: a pool less IPs may be any of many.

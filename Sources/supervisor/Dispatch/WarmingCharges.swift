@@ -8,7 +8,7 @@ struct WarmingCharges {
   static let campaignPool = "campaign"
   private static let secondsToLive = 172_800
 
-  let policy: WarmingPolicy
+  var policy: WarmingPolicy
   private(set) var states: [String: IPWarming] = [:]
 
   init(policy: WarmingPolicy) { self.policy = policy }
@@ -19,6 +19,8 @@ struct WarmingCharges {
     states[ip] = state
     return before?.caps(now: now, policy: policy).ip != state.caps(now: now, policy: policy).ip
   }
+
+  mutating func forget(_ ip: String) { states[ip] = nil }
 
   static func dayKey(_ ip: String, _ now: Milliseconds) -> String { "wi:\(UTCDay.number(now)):\(ip)" }
 

@@ -12,12 +12,12 @@ actor DeadLetters {
   }
 
   private let outbox: EventOutbox
-  private let senders: [String: WebhookSender]
+  private let senders: WebhookSenders
   private var claimed: Set<String> = []
 
-  init(outbox: EventOutbox, senders: [WebhookSender]) {
+  init(outbox: EventOutbox, senders: WebhookSenders) {
     self.outbox = outbox
-    self.senders = Dictionary(senders.map { ($0.endpoint.name, $0) }, uniquingKeysWith: { first, _ in first })
+    self.senders = senders
   }
 
   /// `<event id>.<endpoint>`, the endpoint as the start of its name's hash.
@@ -32,7 +32,7 @@ actor DeadLetters {
   func retry(_ id: String) async throws -> Retry {
     guard let letter = try await find(id), claimed.insert(id).inserted else { return .unavailable }
     defer { claimed.remove(id) }
-    guard let sender = senders[letter.endpoint] else { return .failed(attempts: letter.attempts) }
+    guard let sender = senders.sender(of: letter.endpoint) else { return .failed(attempts: letter.attempts) }
     guard let status = await sender.resend(letter) else {
       // Discarded meanwhile: it was delivered all the same.
       _ = try await outbox.discard(endpoint: letter.endpoint, id: letter.id)
@@ -68,7 +68,7 @@ actor DeadLetters {
     guard let dot = id.lastIndex(of: ".") else { return nil }
     let event = String(id[..<dot])
     let mark = id[id.index(after: dot)...]
-    let known = Set(senders.keys).union(try await outbox.deadEndpoints())
+    let known = Set(senders.all.map(\.endpoint.name)).union(try await outbox.deadEndpoints())
     guard let endpoint = known.first(where: { Self.mark($0) == mark }) else { return nil }
     return try await outbox.dead(endpoint: endpoint, id: event)
   }

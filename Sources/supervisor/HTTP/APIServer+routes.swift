@@ -8,7 +8,7 @@ import Redis
 
 /// What the routes are served from.
 struct APIParts: Sendable {
-  var config: MTAConfig
+  var config: ConfigInForce
   var store: QueueStore
   var send: SendHandler
   var batch: BatchHandler
@@ -29,6 +29,7 @@ struct APIParts: Sendable {
   var feedback: FeedbackRoutes
   var unsubscribes: UnsubscribeRoutes
   var inbound: InboundRoutesAPI
+  var ips: IPRoutes
 }
 
 extension APIServer {
@@ -41,6 +42,7 @@ extension APIServer {
       + UncertainRoutes(mail: UncertainMail(explainer: parts.explainer, host: parts.queue.admin.host)).all
       + parts.feedback.all
       + parts.unsubscribes.all + parts.inbound.all
+      + parts.ips.all
   }
 
   private static func mail(_ parts: APIParts) -> [APIRoute] {
@@ -94,7 +96,7 @@ extension APIServer {
       "docs",
       .text(
         "POST /send, GET /health, GET /metrics, /credentials, /org-limits, /suppression, /dkim, /outbound-tls, /pool-rules, /inbound/routes, "
-          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/url-blocklist"
+          + "/delivery-logs, /queue, /dlq, /isp-profiles, /ip-reputation, /breakers, /send/decision, /v1/messages, /v1/gates, /v1/pauses, /v1/ips, /v1/url-blocklist"
       )
     ),
   ]).string

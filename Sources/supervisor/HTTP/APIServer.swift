@@ -53,7 +53,7 @@ struct APIRequest: Sendable {
 
 /// The HTTP API (DESIGN section 8.3).
 struct APIServer: Sendable {
-  let config: MTAConfig
+  let config: ConfigInForce
   let routes: [APIRoute]
   let credentials: Credentials
   let log: Logger
@@ -62,7 +62,7 @@ struct APIServer: Sendable {
   private let keyRate: RequestRate
   private let peerRate: RequestRate
 
-  init(config: MTAConfig, routes: [APIRoute], credentials: Credentials, audit: AuditLog? = nil, log: Logger) {
+  init(config: ConfigInForce, routes: [APIRoute], credentials: Credentials, audit: AuditLog? = nil, log: Logger) {
     self.audit = audit
     self.config = config
     self.routes = routes

@@ -7,7 +7,7 @@ import Redis
 /// `GET /health` in upstream's shape (contract section 1.5), from what is measured; what this version does not measure says
 /// so in upstream's own words.
 struct HealthReport: Sendable {
-  let config: MTAConfig
+  let config: ConfigInForce
   let host: String
   let startedAt: Milliseconds
   let store: QueueStore

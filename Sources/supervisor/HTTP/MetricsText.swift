@@ -11,7 +11,7 @@ struct MetricsText: Sendable {
   let outcomes: OutcomeLoop
   let fleet: Fleet
   let outbox: EventOutbox
-  let senders: [WebhookSender]
+  let senders: WebhookSenders
   let deliveries: DeliveryMetrics
   let further: FurtherMetrics
   let store: QueueStore
@@ -104,7 +104,7 @@ struct MetricsText: Sendable {
     page.add("mta_webhooks_dead", .gauge, "Events refused for good.", [([], Double(counts.dead))])
     var delivered = 0
     var down = 0
-    for sender in senders {
+    for sender in senders.all {
       delivered += await sender.delivered
       if await sender.isDown { down += 1 }
     }

@@ -14,11 +14,11 @@ final class Admission: Sendable {
   }
 
   private let store: QueueStore
-  private let config: MTAConfig
+  private let config: ConfigInForce
   private let log: Logger
   private let state: Mutex<State>
 
-  init(store: QueueStore, config: MTAConfig, log: Logger) {
+  init(store: QueueStore, config: ConfigInForce, log: Logger) {
     self.store = store
     self.config = config
     self.log = log

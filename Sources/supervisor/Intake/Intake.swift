@@ -54,7 +54,7 @@ actor Intake {
 
   private let store: QueueStore
   private let host: String
-  private let config: MTAConfig
+  private let config: ConfigInForce
   private let numbers: MessageNumbers
   private let verp: VERPSigner
   private let links: FeedbackLinks
@@ -76,7 +76,7 @@ actor Intake {
   private(set) var duplicates = 0
 
   init(
-    store: QueueStore, host: String, config: MTAConfig, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
+    store: QueueStore, host: String, config: ConfigInForce, numbers: MessageNumbers, verp: VERPSigner, pauses: Pauses,
     admission: Admission, log: Logger,
     heads: @escaping @Sendable ([QueueHead]) async -> Void
   ) {
@@ -85,7 +85,7 @@ actor Intake {
     self.config = config
     self.numbers = numbers
     self.verp = verp
-    links = FeedbackLinks(config: config, signer: verp)
+    links = FeedbackLinks(config: config.current, signer: verp)
     self.pauses = pauses
     self.admission = admission
     self.heads = heads

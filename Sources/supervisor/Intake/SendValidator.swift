@@ -52,8 +52,17 @@ struct Submission: Sendable {
 struct SendValidator: Sendable {
   static let maxSealed = 26_214_400
 
-  let pools: [String]
-  let maxAge: Milliseconds
+  private let readPools: @Sendable () -> [String]
+  private let readMaxAge: @Sendable () -> Milliseconds
+
+  /// Both are asked anew with each message: a reload may change them.
+  init(pools: @autoclosure @escaping @Sendable () -> [String], maxAge: @autoclosure @escaping @Sendable () -> Milliseconds) {
+    readPools = pools
+    readMaxAge = maxAge
+  }
+
+  private var pools: [String] { readPools() }
+  private var maxAge: Milliseconds { readMaxAge() }
 
   /// - Parameter scope: the organisation whose key this is; nil = the master key.
   func validate(_ body: SendBody, mode: SendMode, scope: String? = nil, now: Milliseconds) throws(APIError) -> Submission {

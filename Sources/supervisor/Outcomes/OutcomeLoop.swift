@@ -12,8 +12,8 @@ actor OutcomeLoop {
   private let store: QueueStore
   private let reading: QueueStore
   private let host: String
-  private let reducer: OutcomeReducer
-  private let pools: [String: [String]]
+  private var reducer: OutcomeReducer
+  private var pools: [String: [String]]
   private let book: PolicyBook
   private let dispatcher: Dispatcher
   private let done: DoneWriter
@@ -80,6 +80,12 @@ actor OutcomeLoop {
 
   /// What was learnt elsewhere may not be what Redis holds: it is read again before anything else is learnt.
   func policyIsStale() { isPolicyStale = true }
+
+  /// For what is reduced from now on.
+  func adopt(_ reducer: OutcomeReducer, pools: [String: [String]]) {
+    self.reducer = reducer
+    self.pools = pools
+  }
 
   /// What Redis holds is what was learnt: effects whose answer was lost are in it, or never happened.
   private func loadPolicy() async throws {

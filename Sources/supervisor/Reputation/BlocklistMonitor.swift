@@ -40,7 +40,7 @@ actor BlocklistMonitor {
     var pause: @Sendable (Milliseconds) async throws -> Void = { try await Task.sleep(for: .milliseconds($0)) }
   }
 
-  private let settings: Settings
+  private(set) var settings: Settings
   private let ports: Ports
   private let log: Logger
   private var book = BlocklistBook()
@@ -49,6 +49,9 @@ actor BlocklistMonitor {
   private var health: [String: [BlocklistZone.Family: ZoneHealth]] = [:]
   private var sweptAt: Milliseconds?
   private var running: Task<Void, Never>?
+  private var resting: Task<Void, any Error>?
+  /// Since the last sweep began to rest.
+  private var isChanged = false
 
   init(settings: Settings, ports: Ports, log: Logger) {
     self.settings = settings
@@ -60,8 +63,36 @@ actor BlocklistMonitor {
   func run() async {
     repeat {
       await sweep(now: ports.now())
-      do { try await ports.pause(settings.zones.isEmpty ? 86_400_000 : settings.interval) } catch { return }
+      guard await rest(settings.zones.isEmpty ? 86_400_000 : settings.interval) else { return }
     } while !Task.isCancelled
+  }
+
+  /// Other settings: in force with a sweep at once.
+  func change(_ settings: Settings) {
+    self.settings = settings
+    isChanged = true
+    resting?.cancel()
+  }
+
+  /// - Returns: false when the run is over.
+  private func rest(_ time: Milliseconds) async -> Bool {
+    if isChanged {
+      isChanged = false
+      return true
+    }
+    let pause = ports.pause
+    let task = Task { try await pause(time) }
+    resting = task
+    let result = await withTaskCancellationHandler {
+      await task.result
+    } onCancel: {
+      task.cancel()
+    }
+    resting = nil
+    let wasChanged = isChanged
+    isChanged = false
+    if case .failure = result { return wasChanged && !Task.isCancelled }
+    return true
   }
 
   /// One round of questions and what follows. A call during another one waits for that one.
@@ -101,6 +132,7 @@ actor BlocklistMonitor {
 
   private func perform(now: Milliseconds) async {
     await load()
+    let settings = settings
     let domains = settings.zones.contains { $0.families.contains(.domain) } ? await settings.domains() : []
     await measureZones(hasDomains: !domains.isEmpty)
     var sweep = BlocklistSweep()

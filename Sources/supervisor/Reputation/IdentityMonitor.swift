@@ -51,12 +51,15 @@ actor IdentityMonitor {
     var errorAt: Milliseconds?
   }
 
-  private let settings: Settings
+  private(set) var settings: Settings
   private let ports: Ports
   private let log: Logger
   private var states: [String: IdentityState] = [:]
   private var isLoaded = false
   private var running: Task<Void, Never>?
+  private var resting: Task<Void, any Error>?
+  /// Since the last sweep began to rest.
+  private var isChanged = false
 
   init(settings: Settings, ports: Ports, log: Logger) {
     self.settings = settings
@@ -67,8 +70,36 @@ actor IdentityMonitor {
   func run() async {
     repeat {
       await sweep(now: ports.now())
-      do { try await ports.pause(settings.interval) } catch { return }
+      guard await rest(settings.interval) else { return }
     } while !Task.isCancelled
+  }
+
+  /// Other settings: in force with a sweep at once.
+  func change(_ settings: Settings) {
+    self.settings = settings
+    isChanged = true
+    resting?.cancel()
+  }
+
+  /// - Returns: false when the run is over.
+  private func rest(_ time: Milliseconds) async -> Bool {
+    if isChanged {
+      isChanged = false
+      return true
+    }
+    let pause = ports.pause
+    let task = Task { try await pause(time) }
+    resting = task
+    let result = await withTaskCancellationHandler {
+      await task.result
+    } onCancel: {
+      task.cancel()
+    }
+    resting = nil
+    let wasChanged = isChanged
+    isChanged = false
+    if case .failure = result { return wasChanged && !Task.isCancelled }
+    return true
   }
 
   /// Checks every IP once. A call during another one waits for that one.

@@ -49,10 +49,10 @@ actor PolicyBook {
   nonisolated let turn = PolicyTurn()
 
   private var providers: ProviderTable
-  private let breakerPolicy: BreakerPolicy
-  private let warmingPolicy: WarmingPolicy
+  private var breakerPolicy: BreakerPolicy
+  private var warmingPolicy: WarmingPolicy
   /// This host's IPs, and whether the configuration says that they are warm.
-  private let ips: [String: Bool]
+  private var ips: [String: Bool]
   private var warming: [String: IPWarming] = [:]
   private var rates: [LaneID: AdaptiveRate] = [:]
   private var domains: [String: DomainHealth] = [:]
@@ -84,6 +84,29 @@ actor PolicyBook {
     }
     var changes = Changes()
     changes.rates = rates
+    return changes
+  }
+
+  /// For what is judged from now on.
+  func setPolicies(breaker: BreakerPolicy, warming: WarmingPolicy) {
+    breakerPolicy = breaker
+    warmingPolicy = warming
+  }
+
+  /// Other IPs: those that come are led on from their stored rows, those that left are led no more.
+  /// - Parameter rows: as Redis holds them.
+  func setIPs(_ ips: [String: Bool], rows: [String: String], now: Milliseconds) -> Changes {
+    self.ips = ips
+    warming = warming.filter { ips[$0.key] != nil }
+    var changes = Changes()
+    for (ip, isWarmed) in ips {
+      let stored = warming[ip] ?? rows["warm:\(ip)"].flatMap { IPWarming(text: $0) }
+      var state = stored ?? IPWarming(now: now, policy: warmingPolicy, isExempt: isWarmed)
+      state.setExempt(isWarmed, policy: warmingPolicy)
+      guard state != warming[ip] else { continue }
+      warming[ip] = state
+      changes.warming[ip] = state
+    }
     return changes
   }
 

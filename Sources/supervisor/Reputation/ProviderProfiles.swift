@@ -20,7 +20,7 @@ actor ProviderProfiles {
     var maxDeliveriesPerConnection: Int?
   }
 
-  private let configured: ProviderTable
+  private var configured: ProviderTable
   private let table: ConfiguredTable<Override>
   private let apply: @Sendable (ProviderTable) async -> Void
   private var overrides: [String: Override] = [:]
@@ -75,6 +75,13 @@ actor ProviderProfiles {
   }
 
   func isOverridden(_ provider: MailboxProvider) -> Bool { overrides[provider.rawValue] != nil }
+
+  /// The configuration's profiles are others; what the API set stands over them as before.
+  func setConfigured(_ table: ProviderTable) async {
+    guard table != configured else { return }
+    configured = table
+    await apply(profiles)
+  }
 
   private func adopt(_ rows: [String: Override]) async {
     overrides = rows

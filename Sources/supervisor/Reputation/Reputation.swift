@@ -86,6 +86,23 @@ struct Reputation: Sendable {
     await identity?.overrule(address, now: now)
   }
 
+  /// Other IPs, lists or demands: looked at at once.
+  func adopt(_ config: MTAConfig) async {
+    if let blocklists {
+      var settings = await blocklists.settings
+      settings.interval = config.dnsbl.interval
+      settings.zones = config.dnsbl.zones
+      settings.subjects = config.sourceIPs.map { .init(address: $0.address, publicAddress: $0.publicAddress) }
+      settings.sets = [config.sourceIPs.map(\.address)]
+      await blocklists.change(settings)
+    }
+    guard let identity else { return }
+    var settings = await identity.settings
+    settings.subjects = config.sourceIPs.map { .init(address: $0.address, publicAddress: $0.publicAddress, ehlo: $0.ehloName) }
+    settings.isRequired = config.requiresIdentity
+    await identity.change(settings)
+  }
+
   // MARK: warming
 
   /// Judges days that are over, until cancelled.

@@ -16,12 +16,12 @@ struct OrganisationLimits: Sendable {
 
   private let table: ConfiguredTable<Row>
   private let store: QueueStore
-  private let defaults: Limits
+  private let config: @Sendable () -> MTAConfig.Limits
 
-  init(store: QueueStore, config: MTAConfig.Limits) {
+  init(store: QueueStore, config: @autoclosure @escaping @Sendable () -> MTAConfig.Limits) {
     self.store = store
     table = ConfiguredTable(RedisHash(client: store.client, key: store.keys.organisationLimits))
-    defaults = Limits(daily: config.orgDaily, hourly: config.orgHourly)
+    self.config = config
   }
 
   func limits(of organisation: String) async throws -> Limits {
@@ -64,6 +64,7 @@ struct OrganisationLimits: Sendable {
   private static func dayKey(_ organisation: String, _ now: Milliseconds) -> String { "od:\(now / 86_400_000):\(organisation)" }
 
   private func merged(_ row: Row?) -> Limits {
-    Limits(daily: row?.dailyLimit ?? defaults.daily, hourly: row?.hourlyLimit ?? defaults.hourly)
+    let defaults = config()
+    return Limits(daily: row?.dailyLimit ?? defaults.orgDaily, hourly: row?.hourlyLimit ?? defaults.orgHourly)
   }
 }

@@ -40,6 +40,9 @@ struct PoolRules: Sendable {
     return true
   }
 
+  /// Every organisation's.
+  func all() async throws -> [Rule] { try await table.all().values.flatMap { $0 } }
+
   func rule(_ organisation: String, from: String?, to: String?) async throws -> Rule? {
     try await rules(organisation).filter { $0.matches(from: from, to: to) }.max { $0.rank < $1.rank }
   }

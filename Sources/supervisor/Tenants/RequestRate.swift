@@ -4,14 +4,15 @@ import Synchronization
 
 /// Requests a second by key or by address: a bucket of one second's worth, so that a burst of that size passes at once.
 final class RequestRate: Sendable {
-  private let perSecond: Int
+  private let limit: @Sendable () -> Int
   private let buckets = Mutex<[String: (level: Double, at: Milliseconds)]>([:])
 
   /// - Parameter perSecond: 0 = no limit.
-  init(perSecond: Int) { self.perSecond = perSecond }
+  init(perSecond: @autoclosure @escaping @Sendable () -> Int) { limit = perSecond }
 
   /// Nil when the request may pass, else whole seconds after which it may.
   func refusal(_ name: String, now: Milliseconds = SystemClock.monotonic()) -> Int? {
+    let perSecond = limit()
     guard perSecond > 0 else { return nil }
     let rate = Double(perSecond)
     return buckets.withLock { buckets in

@@ -40,15 +40,18 @@ actor Fleet {
     var sent: Int
   }
 
-  private let config: MTAConfig
+  private let config: ConfigInForce
+  private let settings: WorkerLife.Settings
   private let ordersPath: String
-  private var orders: OperatorOrders
-  private var causes = PullCauses()
-  private let showGate: @Sendable (String, Gate?) async -> Void
+  private(set) var orders: OperatorOrders
+  var causes = PullCauses()
+  let showGate: @Sendable (String, Gate?) async -> Void
   private let warmingRows: @Sendable () async -> [String: WarmingRow]
-  private let lives: [WorkerLife]
+  var lives: [WorkerLife]
   /// Addresses that the configuration no longer has, whose journals may hold unfinished business.
-  private let removed: [WorkerLife]
+  var removed: [WorkerLife]
+  private var tasks: [String: Task<Void, Never>] = [:]
+  private var isRunning = false
 
   /// How far an IP's warming is.
   struct WarmingRow: Sendable {
@@ -60,10 +63,11 @@ actor Fleet {
   ///   - pulled: what blocklists and identity had pulled when this process began.
   ///   - gate: (address, gate): what is shown of a shut IP.
   init(
-    config: MTAConfig, settings: WorkerLife.Settings, pulled: [(ip: String, cause: PullCauses.Cause, pull: OperatorOrders.Pull)],
+    config: ConfigInForce, settings: WorkerLife.Settings, pulled: [(ip: String, cause: PullCauses.Cause, pull: OperatorOrders.Pull)],
     gate: @escaping @Sendable (String, Gate?) async -> Void, warming: @escaping @Sendable () async -> [String: WarmingRow]
   ) throws {
     self.config = config
+    self.settings = settings
     showGate = gate
     warmingRows = warming
     ordersPath = config.stateDir + "/operator.json"
@@ -85,17 +89,41 @@ actor Fleet {
 
   /// Runs every worker until cancelled, and waits for their end.
   func run() async {
-    for life in lives { await showGate(life.ip.address, causes.gate(life.ip.address)) }
-    await withTaskGroup(of: Void.self) { group in
-      for life in lives + removed { group.addTask { await life.run() } }
-    }
+    for life in lives { await showGate(life.address, causes.gate(life.address)) }
+    isRunning = true
+    for life in lives + removed { start(life) }
+    while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+    isRunning = false
+    for task in tasks.values { task.cancel() }
+    for task in tasks.values { await task.value }
+  }
+
+  /// One task a life, for as long as the fleet runs.
+  func start(_ life: WorkerLife) {
+    guard isRunning, tasks[life.address] == nil else { return }
+    tasks[life.address] = Task { await life.run() }
+  }
+
+  func makeLife(_ ip: MTAConfig.SourceIP) -> WorkerLife {
+    WorkerLife(ip: ip, settings: settings, pulled: causes.shown(ip.address)?.pull)
+  }
+
+  /// Orders about which IPs there are.
+  /// - Parameter forgotten: an address whose pull is over with it.
+  func setOrders(added: [String: OperatorOrders.Added], removed: [String: Int64], forgotten: String?) throws {
+    var next = orders
+    next.added = added
+    next.removed = removed
+    if let forgotten { next.pulled[forgotten] = nil }
+    try next.write(ordersPath)
+    orders = next
   }
 
   func list() async -> [Row] {
     var rows: [Row] = []
     let warming = await warmingRows()
     for life in lives {
-      let ip = life.ip
+      let ip = await life.ip
       var state = await life.state
       let row = warming[ip.address]
       if state == .active, let row { state = row.isInProbation ? .probation : .warming }
@@ -111,18 +139,23 @@ actor Fleet {
   /// What each worker said of itself last; an empty one where none runs.
   func statuses() async -> [(address: String, state: IPState, status: WorkerStatus)] {
     var rows: [(address: String, state: IPState, status: WorkerStatus)] = []
-    for life in lives { rows.append((life.ip.address, await life.state, await life.status ?? WorkerStatus())) }
+    for life in lives { rows.append((life.address, await life.state, await life.status ?? WorkerStatus())) }
     return rows
   }
 
   /// False when the address is not ours.
   func pull(_ address: String, reason: String) async throws -> Bool {
     guard let life = life(address) else { return false }
-    let pull = OperatorOrders.Pull(since: SystemClock.now(), reason: reason)
-    orders.pulled[life.ip.address] = pull
-    try orders.write(ordersPath)
-    await hold(life, .operator, pull)
+    await hold(life, .operator, try noteOut(life, reason))
     return true
+  }
+
+  /// The order to keep an IP out, written down.
+  func noteOut(_ life: WorkerLife, _ reason: String) throws -> OperatorOrders.Pull {
+    let pull = OperatorOrders.Pull(since: SystemClock.now(), reason: reason)
+    orders.pulled[life.address] = pull
+    try orders.write(ordersPath)
+    return pull
   }
 
   /// Blocklists or identity pull an IP. False when the address is not ours.
@@ -132,19 +165,19 @@ actor Fleet {
   }
 
   private func hold(_ life: WorkerLife, _ cause: PullCauses.Cause, _ pull: OperatorOrders.Pull) async {
-    causes.add(cause, pull, to: life.ip.address)
+    causes.add(cause, pull, to: life.address)
     await follow(life)
   }
 
   /// One cause less; the worker starts when it was the last.
   func release(_ address: String, _ cause: PullCauses.Cause) async {
-    guard let life = life(address), causes.remove(cause, from: life.ip.address) else { return }
+    guard let life = life(address), causes.remove(cause, from: life.address) else { return }
     await follow(life)
   }
 
   /// Brings the worker to what the causes say now: they may change while it is told.
-  private func follow(_ life: WorkerLife) async {
-    let address = life.ip.address
+  func follow(_ life: WorkerLife) async {
+    let address = life.address
     var seen: Int
     repeat {
       seen = causes.version
@@ -155,9 +188,10 @@ actor Fleet {
 
   func restore(_ address: String) async throws -> Bool {
     guard let life = life(address) else { return false }
-    orders.pulled[life.ip.address] = nil
+    orders.pulled[life.address] = nil
     try orders.write(ordersPath)
-    for cause in PullCauses.Cause.allCases { _ = causes.remove(cause, from: life.ip.address) }
+    // No order brings an address onto the host.
+    for cause in PullCauses.Cause.allCases where cause != .absent { _ = causes.remove(cause, from: life.address) }
     await follow(life)
     return true
   }
@@ -166,8 +200,8 @@ actor Fleet {
     for life in lives { await life.forgetKey(domain: domain) }
   }
 
-  private func life(_ address: String) -> WorkerLife? {
+  func life(_ address: String) -> WorkerLife? {
     let canonical = IPAddress.canonical(address)
-    return lives.first { $0.ip.address == canonical }
+    return lives.first { $0.address == canonical }
   }
 }

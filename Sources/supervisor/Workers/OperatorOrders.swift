@@ -7,7 +7,28 @@ struct OperatorOrders: Codable, Sendable, Equatable {
     var reason: String
   }
 
+  /// An IP that the file does not have, or not in these pools.
+  struct Added: Codable, Sendable, Equatable {
+    var pools: [String]
+    var ehlo: String
+    var `public`: String
+    var warmed: Bool
+  }
+
   var pulled: [String: Pull] = [:]
+  var added: [String: Added] = [:]
+  /// Addresses of the file that are out, with the time of the order.
+  var removed: [String: Int64] = [:]
+
+  init() {}
+
+  /// Files of the first version have pulls alone.
+  init(from decoder: any Decoder) throws {
+    let box = try decoder.container(keyedBy: CodingKeys.self)
+    pulled = try box.decodeIfPresent([String: Pull].self, forKey: .pulled) ?? [:]
+    added = try box.decodeIfPresent([String: Added].self, forKey: .added) ?? [:]
+    removed = try box.decodeIfPresent([String: Int64].self, forKey: .removed) ?? [:]
+  }
 
   static func read(_ path: String) throws -> OperatorOrders {
     guard FileManager.default.fileExists(atPath: path) else { return OperatorOrders() }

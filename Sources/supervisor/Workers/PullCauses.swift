@@ -4,13 +4,13 @@ import MailModel
 struct PullCauses: Sendable {
   /// In the order in which they are shown.
   enum Cause: Int, Sendable, CaseIterable {
-    case blocklisted, identity, `operator`
+    case absent, blocklisted, identity, `operator`
 
     var gateReason: Gate.Reason {
       switch self {
       case .blocklisted: .blocklisted
       case .identity: .identity
-      case .operator: .noEligibleIP
+      case .operator, .absent: .noEligibleIP
       }
     }
   }

@@ -24,7 +24,8 @@ actor WorkerLife {
   static let patience: Int64 = 1500
   static let spinningShare = 0.15
 
-  let ip: MTAConfig.SourceIP
+  nonisolated let address: String
+  private(set) var ip: MTAConfig.SourceIP
   private let settings: Settings
   private(set) var state = IPState.provisioned
   private(set) var reason: String?
@@ -40,6 +41,12 @@ actor WorkerLife {
   private var ends: [Int64] = []
   private var unavailable: String?
   private var isReady = false
+  /// The worker is to end and another to start.
+  private var isRestarting = false
+  /// Since when the worker takes no more mail and sends what it holds; monotonic ms.
+  private var emptyingSince: Int64?
+  private var idleBeats = 0
+  private var lacksRedis = false
 
   /// What every worker of this host shares.
   struct Settings: Sendable {
@@ -68,6 +75,7 @@ actor WorkerLife {
 
   init(ip: MTAConfig.SourceIP, settings: Settings, pulled: OperatorOrders.Pull?) {
     self.ip = ip
+    address = ip.address
     self.settings = settings
     wanted = pulled == nil
     since = pulled?.since ?? SystemClock.now()
@@ -103,8 +111,10 @@ actor WorkerLife {
         continue
       }
       if state != .provisioned && unavailable == nil { enter(.provisioned, nil) }
+      guard await hasRedis() else { continue }
       let started = SystemClock.monotonic()
       let exit = await live()
+      emptyingSince = nil
       await settings.gate(ip.address, false)
       pid = nil
       process = nil
@@ -114,6 +124,11 @@ actor WorkerLife {
         _ = await recover()
         await settings.redisWithdrawal(ip.address)
         enter(.pulled, reason ?? "operator")
+        continue
+      }
+      if isRestarting || lacksRedis {
+        isRestarting = false
+        delay = 100
         continue
       }
       if let unavailable {
@@ -127,6 +142,15 @@ actor WorkerLife {
       _ = await recover()
       await sleep(delay)
     }
+  }
+
+  /// A start needs Redis. To wait for it is no failure: nothing is slower for it afterwards.
+  private func hasRedis() async -> Bool {
+    while settings.store.client.session == nil {
+      guard !Task.isCancelled, wanted else { return false }
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+    return true
   }
 
   private func noteEnd(_ exit: ChildProcess.Exit?) {
@@ -191,6 +215,7 @@ actor WorkerLife {
   private func live() async -> ChildProcess.Exit? {
     unavailable = nil
     isReady = false
+    lacksRedis = false
     do {
       let lock = try await takeLock()
       _ = try await recover(holding: lock)
@@ -198,6 +223,7 @@ actor WorkerLife {
       try await start()
       withExtendedLifetime(lock) {}
     } catch {
+      lacksRedis = error is RedisError && settings.store.client.session == nil
       if !(error is RedisError) {
         settings.log.error("worker not started", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
       }
@@ -206,11 +232,14 @@ actor WorkerLife {
     guard let process else { return nil }
     let watch = Task { await self.watchHeart(of: process) }
     defer { watch.cancel() }
-    return await withTaskCancellationHandler {
+    let exit = await withTaskCancellationHandler {
       await process.exit()
     } onCancel: {
       Task { await self.orderDrain(milliseconds: 25_000) }
     }
+    // A worker of another build ends at once; what it said before is still on its way to ``hear(_:)``.
+    if !isReady { try? await Task.sleep(for: .milliseconds(50)) }
+    return exit
   }
 
   private func start() async throws {
@@ -289,20 +318,29 @@ actor WorkerLife {
     switch notice {
     case .hello(let hello):
       guard hello.version == controlProtocolVersion else {
-        settings.log.error("worker of another version", metadata: [LogKey.sourceIP: "\(ip.address)"])
+        unavailable =
+          "the worker program is of another build: it speaks control protocol \(hello.version), this supervisor \(controlProtocolVersion)"
+        settings.log.critical(
+          "worker of another build: install supervisor and ipworker from one package",
+          metadata: [
+            LogKey.sourceIP: "\(ip.address)", "program": "\(settings.program)", "worker.protocol": "\(hello.version)",
+            "supervisor.protocol": "\(controlProtocolVersion)",
+          ])
         process?.send(signal: SIGTERM)
         return
       }
     case .ready:
       isReady = true
-      if wanted {
+      if wanted, !isRestarting, unavailable == nil {
         enter(.active, nil)
         await settings.gate(ip.address, true)
       }
     case .unavailable(let text):
       unavailable = "address not on this host: \(text)"
       await settings.gate(ip.address, false)
-    case .heartbeat(let status), .status(let status): self.status = status
+    case .heartbeat(let status), .status(let status):
+      self.status = status
+      await endWhenEmpty(status)
     case .needKey(let domain, let entryID):
       let control = control
       control?.send(await settings.keys(ip.address, domain, entryID))
@@ -318,6 +356,8 @@ actor WorkerLife {
   /// Gate shut, drained, stopped; answers at once, `state` tells the rest.
   func pull(reason: String) async {
     wanted = false
+    isRestarting = false
+    emptyingSince = nil
     await settings.gate(ip.address, false)
     if process == nil {
       enter(.pulled, reason)
@@ -329,10 +369,44 @@ actor WorkerLife {
 
   func restore() {
     wanted = true
+    emptyingSince = nil
     hasCrashLooped = false
     ends = []
     unavailable = nil
     if state == .pulled { enter(.provisioned, nil) }
+  }
+
+  /// Takes no more mail, sends what it holds, and is pulled then, after ten minutes at the latest.
+  func empty(reason: String) async {
+    guard process != nil, wanted else { return await pull(reason: reason) }
+    emptyingSince = SystemClock.monotonic()
+    idleBeats = 0
+    enter(.draining, reason)
+    await settings.gate(address, false)
+  }
+
+  private func endWhenEmpty(_ status: WorkerStatus) async {
+    guard let since = emptyingSince else { return }
+    // What was on its way when the gate was shut is there by the second look.
+    idleBeats = status.queued == 0 && status.transactions == 0 ? idleBeats + 1 : 0
+    if idleBeats >= 2 || SystemClock.monotonic() - since > 600_000 { await pull(reason: reason ?? "operator") }
+  }
+
+  /// The worker ends as when it is pulled, and another starts at once. False when none runs.
+  func restart() async -> Bool {
+    guard wanted, process != nil, emptyingSince == nil else { return false }
+    isRestarting = true
+    enter(.draining, "restart")
+    await settings.gate(address, false)
+    orderDrain(milliseconds: 30_000)
+    return true
+  }
+
+  /// Other settings of the same address; another EHLO name takes another worker.
+  func become(_ ip: MTAConfig.SourceIP) async {
+    let isRenamed = ip.ehloName != self.ip.ehloName
+    self.ip = ip
+    if isRenamed { _ = await restart() }
   }
 
   private func orderDrain(milliseconds: Int) {

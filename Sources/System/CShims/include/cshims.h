@@ -46,6 +46,12 @@ int shim_set_pdeathsig(int sig);
 /* From now on SIGABRT of anybody but our present parent and ourselves is taken for SIGTERM: when systemd's watchdog ends a
    supervisor that hangs, it sends SIGABRT to the workers too, which have transactions to end. */
 void shim_abort_is_parents(void);
+/* A non-blocking socket on which the kernel tells of addresses that come and go (rtnetlink); -1 when there is none. */
+int shim_address_events(void);
+/* Reads away all that waits there, lost messages included: the reader looks at everything anew. 0, or -1 when it is dead. */
+int shim_take_events(int fd);
+/* Whether a socket can be bound to this address: 1 yes, 0 it is not on this host, -1 could not be found out. */
+int shim_can_bind(const char *address);
 
 struct ssl_st;
 struct ssl_ctx_st;

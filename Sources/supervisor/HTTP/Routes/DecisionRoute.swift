@@ -15,7 +15,7 @@ struct DecisionRoute: Sendable {
   /// A message older than this is no candidate (upstream's figure).
   static let maxAge: Milliseconds = 4 * 86_400_000
 
-  let config: MTAConfig
+  let config: ConfigInForce
   let book: PolicyBook
   let rules: PoolRules
   let destinations: Destinations

@@ -7,7 +7,7 @@ import Redis
 
 /// `GET /ip-reputation` with upstream's shape (contract section 1.7). Its clients refuse any further key in `routing`.
 struct ReputationRoutes: Sendable {
-  let config: MTAConfig
+  let config: ConfigInForce
   let reputation: Reputation
   let book: PolicyBook
   let store: QueueStore

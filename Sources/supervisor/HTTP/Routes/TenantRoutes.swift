@@ -5,7 +5,7 @@ import Observability
 
 /// What belongs to an organisation: keys, limits, pool rules; and TLS demands by recipient domain (contract section 1.7).
 struct TenantRoutes: Sendable {
-  let config: MTAConfig
+  let config: ConfigInForce
   let credentials: Credentials
   let limits: OrganisationLimits
   let rules: PoolRules
