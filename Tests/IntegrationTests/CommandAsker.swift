@@ -40,6 +40,7 @@ struct CommandDescription: Decodable {
   var discussion: String?
   var arguments: [Argument]?
   var subcommands: [CommandDescription]?
+  var shouldDisplay: Bool?
 
   /// Every command that does something, by its words.
   static func all() throws -> [(words: String, command: CommandDescription)] {
@@ -49,7 +50,7 @@ struct CommandDescription: Decodable {
   }
 
   private func leaves(_ words: [String]) -> [(words: String, command: CommandDescription)] {
-    let below = (subcommands ?? []).filter { $0.commandName != "help" }
+    let below = (subcommands ?? []).filter { $0.commandName != "help" && $0.shouldDisplay != false }
     if below.isEmpty { return [(words.joined(separator: " "), self)] }
     return below.flatMap { $0.leaves(words + [$0.commandName]) }
   }

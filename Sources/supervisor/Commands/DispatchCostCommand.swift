@@ -5,7 +5,9 @@ import Glibc
 /// Measures ``DispatchCost`` in the build at hand; for developers, named in no help.
 struct DispatchCostCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "dispatch-cost", abstract: "Measure the processor time of a dispatch decision.", shouldDisplay: false)
+    commandName: "dispatch-cost", abstract: "Measure the processor time of a dispatch decision.",
+    discussion: "A queue in memory, the dispatcher's own index: no supervisor and no Redis is needed. Measure a release build.",
+    shouldDisplay: false)
 
   @Option var groups = 50_000
   @Option var organisations = 200
