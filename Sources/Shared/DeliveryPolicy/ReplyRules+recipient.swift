@@ -105,7 +105,8 @@ extension ReplyRules {
       ]),
     // … or said by the code too.
     ReplyRule(
-      "suspended-by-code", .suspended, enhanced: ["x.2.1"], any: ["suspend*", "disabled", "locked", "deactivated", "discontinued", "closed"],
+      "suspended-by-code", .suspended, enhanced: ["x.2.1"],
+      any: ["suspend*", "disabled", "locked", "deactivated", "discontinued", "closed"],
       none: ["sender*", "sending", "ip", "from your", "tls", "relay*"]),
     // What else sounds like it ends the message and condemns no address: a service may be off, an account closed to this sender.
     ReplyRule(
