@@ -298,7 +298,9 @@ enum Installation {
     }
     return Application(
       responder: responder,
-      configuration: .init(address: .hostname(address.0, port: address.1), serverName: nil, backlog: 1024),
+      configuration: .init(
+        address: .hostname(address.0, port: address.1), serverName: nil, backlog: 1024,
+        availableConnectionsDelegate: .maximum(ConnectionBudget.connections(ips: config.sourceIPs.count), logger: quiet)),
       onServerRunning: { channel in
         log.notice("listening", metadata: ["api": "\(channel.localAddress.map { "\($0)" } ?? config.api.listen)"])
         SystemdNotifier.ready(status: "listening on \(config.api.listen)")

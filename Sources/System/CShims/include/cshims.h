@@ -31,6 +31,8 @@ int64_t shim_monotonic_ms(void);
 int64_t shim_peer_uid(int fd);
 int shim_socketpair(int fds[2]);
 int shim_set_pdeathsig(int sig);
+/* Raises the limit of open files to what may be had; answers it. */
+int64_t shim_raise_open_files(void);
 
 struct ssl_st;
 struct ssl_ctx_st;
