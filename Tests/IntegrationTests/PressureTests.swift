@@ -163,13 +163,12 @@ import Testing
   @Test func redisReachesItsMemory() async throws {
     let redis = try await RedisFixture()
     defer { redis.stop() }
+    try redis.cli("CONFIG", "SET", "maxmemory", "16mb")
     let world = try await World { $0.extra += "redis: { url: \"\(redis.url)\" }\n" }
     try await world.mta.start()
     try await world.mta.registerDKIM("sender.example")
     try world.hold()
-    try redis.cli("CONFIG", "SET", "maxmemory", "16mb")
     let noise = (0..<150_000).map { _ in String(UInt8.random(in: .min ... .max), radix: 16) }.joined()
-    try await Task.sleep(for: .milliseconds(1200))
     let filled = try await world.fill("full", most: 400, ["text": noise, "html": NSNull()])
     #expect(filled.refusal?.status == 503 && filled.refusal?.body.contains("Redis is full") == true, "\(filled.refusal?.body ?? "")")
     #expect((filled.refusal?.headers["retry-after"].flatMap { Int($0) } ?? 0) > 0)
