@@ -350,7 +350,8 @@ enum Installation {
       log.warning(
         "a passed socket has another address than api.listen", metadata: ["address": "\(address)", "listen": "\(config.api.listen)"])
     }
-    let table = ConnectionTable(limit: config.limits.apiConnections, perPeer: config.limits.apiConnectionsPerIP)
+    let room = min(config.limits.apiConnections, ConnectionBudget.connections(ips: config.sourceIPs.count))
+    let table = ConnectionTable(limit: room, perPeer: config.limits.apiConnectionsPerIP)
     let limits = ConnectionClock.Limits(
       header: .milliseconds(config.api.headerTimeout), body: .milliseconds(config.api.bodyTimeout),
       idle: .milliseconds(config.api.idleTimeout))

@@ -163,13 +163,12 @@ import Testing
   @Test func redisReachesItsMemory() async throws {
     let redis = try await RedisFixture()
     defer { redis.stop() }
+    try redis.cli("CONFIG", "SET", "maxmemory", "16mb")
     let world = try await World { $0.extra += "redis: { url: \"\(redis.url)\" }\n" }
     try await world.mta.start()
     try await world.mta.registerDKIM("sender.example")
     try world.hold()
-    try redis.cli("CONFIG", "SET", "maxmemory", "16mb")
     let noise = (0..<150_000).map { _ in String(UInt8.random(in: .min ... .max), radix: 16) }.joined()
-    try await Task.sleep(for: .milliseconds(1200))
     let filled = try await world.fill("full", most: 400, ["text": noise, "html": NSNull()])
     #expect(filled.refusal?.status == 503 && filled.refusal?.body.contains("Redis is full") == true, "\(filled.refusal?.body ?? "")")
     #expect((filled.refusal?.headers["retry-after"].flatMap { Int($0) } ?? 0) > 0)
@@ -197,5 +196,47 @@ import Testing
     try await world.checkExact(filled.accepted)
     try await eventually("intake is open again") { try await world.post("again0").status == 200 }
     await world.end()
+  }
+
+  /// More clients than the supervisor has descriptors for, who say nothing: they wait, and all else goes on. Redis and workers
+  /// that end are started again, accepted mail is delivered, and intake is open once they are gone.
+  @Test func descriptorsRunOut() async throws {
+    let world = try await World { $0.openFiles = 200 }
+    try await world.mta.start()
+    try await world.mta.registerDKIM("sender.example")
+    try world.hold()
+    let first = try await world.fill("first", most: 30)
+    #expect(first.accepted.count == 30)
+    let pid = world.mta.pid
+    let worker = try #require(try world.mta.workerPIDs().values.first)
+    func open() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count }
+    let before = try open()
+    let sockets = (0..<300).map { _ in Self.connect(world.mta.port) }
+    try await eventually("as many as may are in") { try open() > before + 50 }
+    kill(worker, SIGKILL)
+    kill(try world.mta.redisPID(), SIGKILL)
+    try await eventually("both are there again", within: .seconds(30)) {
+      try world.mta.workerPIDs().values.first.map { $0 != worker } ?? false
+        && world.mta.command("status", "--json").output.contains("\"redis\":\"connected\"")
+    }
+    try world.release()
+    try await world.checkExact(first.accepted)
+    #expect(try open() < 200, "some are kept")
+    for socket in sockets { close(socket) }
+    try await eventually("intake is open again", within: .seconds(30)) { (try? await world.post("after0").status) == 200 }
+    try await world.checkExact(first.accepted + ["after0"])
+    await world.end()
+  }
+
+  private static func connect(_ port: Int) -> Int32 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = inet_addr("127.0.0.1")
+    _ = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
+    return descriptor
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Journal
 import MailModel
 import TestSupport
@@ -58,6 +59,37 @@ import Testing
     damaged[firstLine + 20] ^= 1
     try damaged.write(to: URL(fileURLWithPath: path))
     #expect(try JournalReader.read(directory: directory).attempts[.init(number: MessageNumber(1), serial: 1)]?.outcome == nil)
+    withExtendedLifetime(lock) {}
+  }
+
+  /// On a full disk lines go on into the spare segment; when that is used up the line fails whole, and what comes after space
+  /// is there again is read with all that was before.
+  @Test(.enabled(if: geteuid() == 0, "mounts a small disk: needs root")) func aFullDisk() throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    let disk = scratch.file("disk")
+    try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+    try #require(try run("/bin/mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", disk]).code == 0)
+    defer { _ = try? run("/bin/umount", ["-l", disk]) }
+    let lock = try JournalLock(directory: disk + "/j")
+    var writer = try JournalWriter(directory: disk + "/j", now: 0)
+    _ = try run("/bin/dd", ["if=/dev/zero", "of=\(disk)/filler", "bs=4k"])
+    let body = [UInt8](repeating: 7, count: 1000)
+    var written: UInt64 = 0
+    var fault: JournalError?
+    while fault == nil, written < 100_000 {
+      do throws(JournalError) {
+        try writer.append(line(.reply, written + 1, 1, body))
+        written += 1
+      } catch { fault = error }
+    }
+    #expect(fault == .io(operation: "write", errno: ENOSPC))
+    // Two segments of 2 MiB.
+    #expect((3900...4200).contains(written))
+    unlink(disk + "/filler")
+    try writer.append(line(.reply, 1_000_000, 1, body))
+    let attempts = try JournalReader.read(directory: disk + "/j").attempts
+    #expect(attempts.count == Int(written) + 1 && attempts[.init(number: MessageNumber(1_000_000), serial: 1)]?.outcome == body)
     withExtendedLifetime(lock) {}
   }
 

@@ -73,6 +73,9 @@ package final class LinkCutter: Sendable {
   /// The next answer to a request with this word is lost, and its connection with it.
   package func loseAnswer(to word: String) { armed.change { $0 = word } }
 
+  /// How many connections these processes have.
+  package func count(_ isMeant: (Int32) -> Bool) -> Int { open.value.count { isMeant($0.pid) && $0.client.isActive } }
+
   /// Cuts every connection of these processes, on both sides, now.
   /// - Parameter away: and no new one comes about until ``restore()``.
   /// - Returns: how many there were.

@@ -45,6 +45,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var minFreeMiB = 1
     /// Members of `bounce` beside domain and key.
     package var bounce = ""
+    /// Open files that the supervisor may have; nil = as many as the test.
+    package var openFiles: Int?
     package var isWarmed = true
     /// EHLO name by address.
     package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
@@ -151,8 +153,9 @@ package final class MTAFixture: @unchecked Sendable {
     client = Self.makeClient()
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in options.environment { environment[name] = value }
-    process = try TestProcess(
-      Self.binaries + "/supervisor", ["run", "--config", config], environment: environment, output: scratch.file("log"))
+    let limited = options.openFiles.map { ["/usr/bin/prlimit", "--nofile=\($0):\($0)"] } ?? []
+    let words = limited + [Self.binaries + "/supervisor", "run", "--config", config]
+    process = try TestProcess(words[0], Array(words.dropFirst()), environment: environment, output: scratch.file("log"))
     do {
       try await eventually("the API is up and all IPs are active") {
         guard let rows = try? self.command("ip", "list", "--json"), rows.code == 0, !rows.output.contains("\"provisioned\"") else {

@@ -38,8 +38,8 @@ package struct JournalWriter: ~Copyable {
 
   package mutating func append(_ line: JournalLine) throws(JournalError) {
     // Without space for another segment this one goes on while there is room behind it.
-    if offset >= Self.segmentSize { try? rotate(now: line.at) }
     let bytes = line.encoded()
+    if offset > 0, offset + bytes.count > Self.segmentSize { try? rotate(now: line.at) }
     var done = 0
     while done < bytes.count {
       let count = bytes[done...].withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }

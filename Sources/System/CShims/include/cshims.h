@@ -52,6 +52,8 @@ int shim_address_events(void);
 int shim_take_events(int fd);
 /* Whether a socket can be bound to this address: 1 yes, 0 it is not on this host, -1 could not be found out. */
 int shim_can_bind(const char *address);
+/* Raises the limit of open files to what may be had; answers it. */
+int64_t shim_raise_open_files(void);
 
 struct ssl_st;
 struct ssl_ctx_st;
