@@ -101,7 +101,7 @@ package struct AttemptResult: Sendable, Equatable {
       case Tag.at: at = field.int64
       case Tag.tls: tls = field.string
       case Tag.crashed: crashed = field.bool
-      case Tag.duration: duration = field.int64
+      case Tag.duration: duration = max(0, field.int64)
       default: continue
       }
     }

@@ -1,4 +1,3 @@
-internal import CHiredis
 internal import NIOCore
 
 /// Pipelined commands out, replies in, parsed by hiredis. Promises are kept in order; a reply that does not come within
@@ -14,13 +13,10 @@ final class RESPHandler: ChannelDuplexHandler {
   typealias OutboundIn = Request
   typealias OutboundOut = ByteBuffer
 
-  private let reader: UnsafeMutablePointer<redisReader>?
+  private let reader = RESPReader()
   private var waiting = CircularBuffer<(promise: EventLoopPromise<RESPValue>, deadline: NIODeadline)>()
   private var watch: RepeatedTask?
   private var isClosed = false
-
-  init() { reader = redisReaderCreate() }
-  deinit { redisReaderFree(reader) }
 
   func channelActive(context: ChannelHandlerContext) {
     startWatch(context)
@@ -54,18 +50,14 @@ final class RESPHandler: ChannelDuplexHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let buffer = unwrapInboundIn(data)
-    let fed = buffer.withUnsafeReadableBytes { bytes in
-      redisReaderFeed(reader, bytes.bindMemory(to: CChar.self).baseAddress, bytes.count)
-    }
-    guard fed == REDIS_OK else { return context.close(promise: nil) }
-    while true {
-      var reply: UnsafeMutableRawPointer?
-      guard redisReaderGetReply(reader, &reply) == REDIS_OK else { return context.close(promise: nil) }
-      guard let reply else { return }
-      let value = Self.value(reply.assumingMemoryBound(to: redisReply.self))
-      freeReplyObject(reply)
-      guard let first = waiting.popFirst() else { return context.close(promise: nil) }
-      first.promise.succeed(value)
+    guard buffer.withUnsafeReadableBytes({ reader.feed($0) }) else { return context.close(promise: nil) }
+    do {
+      while let value = try reader.next() {
+        guard let first = waiting.popFirst() else { return context.close(promise: nil) }
+        first.promise.succeed(value)
+      }
+    } catch {
+      context.close(promise: nil)
     }
   }
 
@@ -77,24 +69,5 @@ final class RESPHandler: ChannelDuplexHandler {
     watch = nil
     while let first = waiting.popFirst() { first.promise.fail(RedisError.lost) }
     context.fireChannelInactive()
-  }
-
-  private static func value(_ reply: UnsafeMutablePointer<redisReply>) -> RESPValue {
-    let reply = reply.pointee
-    func bytes() -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: reply.str, count: Int(reply.len)) }
-    switch reply.type {
-    case REDIS_REPLY_STRING: return .bulk([UInt8](bytes()))
-    case REDIS_REPLY_STATUS: return .status(String(decoding: bytes(), as: UTF8.self))
-    case REDIS_REPLY_ERROR: return .error(String(decoding: bytes(), as: UTF8.self))
-    case REDIS_REPLY_INTEGER: return .integer(reply.integer)
-    case REDIS_REPLY_ARRAY:
-      var values: [RESPValue] = []
-      values.reserveCapacity(Int(reply.elements))
-      for index in 0..<Int(reply.elements) {
-        if let element = reply.element[index] { values.append(value(element)) }
-      }
-      return .array(values)
-    default: return .null
-    }
   }
 }
