@@ -173,6 +173,23 @@ import Testing
     await rig.end()
   }
 
+  /// 12 MiB to three recipients: through a file, stored once, out again octet for octet.
+  @Test func aLargeMessageArrivesWhole() async throws {
+    let rig = try await Rig()
+    let line = String(repeating: "QUJD", count: 19) + "\r\n"
+    let text = Self.message.replacingOccurrences(of: "AAECAwQFBgc=\r\n", with: String(repeating: line, count: (12 << 20) / 78))
+    let file = try rig.write(text, "large.eml")
+    _ = try rig.mta.peakMemoryMiB(reset: true)
+    let answer = try rig.submit(file, to: "a@\(Zones.domain(0)),b@\(Zones.domain(0)),c@\(Zones.domain(1))")
+    #expect(answer.contains("queued as"), "\(answer)")
+    try await eventually("all three have it", within: .seconds(30)) { rig.mta.log.count == 3 }
+    let whole = Array(text.replacingOccurrences(of: Self.bcc, with: "").utf8)
+    for taken in rig.mta.log.all { #expect(taken.octets.suffix(whole.count).elementsEqual(whole)) }
+    let peak = try rig.mta.peakMemoryMiB()
+    #expect(peak < 500, "\(peak) MiB")
+    await rig.end()
+  }
+
   /// A submission that was answered survives what comes after; one that was not may be repeated without harm.
   @Test func aRetryAfterACrashIsOneDelivery() async throws {
     let rig = try await Rig()
