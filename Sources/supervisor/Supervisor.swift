@@ -14,6 +14,7 @@ struct Supervisor: AsyncParsableCommand {
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
       MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
       BreakerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self,
+      BackupCommand.self, RestoreCommand.self, ImportCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 
