@@ -124,6 +124,18 @@ enum CommandShapes {
         ])),
       "events": .list(.object(["at": .integer, "ip?": .text, "sender?": .text, "text": .text])),
     ]),
+    "backup": .object(["path": .text, "at": .time, "final": .bool, "files": .integer, "bytes": .integer]),
+    "restore": .object([
+      "from": .text, "into": .text, "at": .time, "final": .bool, "messages": .integer, "paused": .list(.text),
+    ]),
+    "import upstream": .object([
+      "applied": .bool,
+      "kinds": .list(
+        .object([
+          "kind": .oneOf(["dkim", "suppression", "credentials", "poolRules", "warming"]), "found": .integer, "imported": .integer,
+          "skipped": .integer, "faults": .list(.text),
+        ])),
+    ]),
     "classify": .object([
       "reply": .text, "category": .text, "class": .oneOf(["permanent", "temporary"]), "scope": .text, "reaction": .text, "rule": .text,
       "pauseSeconds?": .integer, "statedWaitSeconds?": .integer,

@@ -99,6 +99,7 @@ import Testing
     try await addressesAndIPs(mta, asker)
     try await figures(mta, asker)
     try await changesAtRunTime(mta, asker)
+    try await backups(mta, asker)
     let expected = try CommandDescription.all().filter { $0.command.hasJSON && $0.words != "run" }.map(\.words)
     #expect(asker.asked.union(["check-config"]) == Set(expected), "every command with --json is asked")
     #expect(Set(CommandShapes.all.keys) == Set(expected))

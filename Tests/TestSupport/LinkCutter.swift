@@ -74,7 +74,7 @@ package final class LinkCutter: Sendable {
   package func loseAnswer(to word: String) { armed.change { $0 = word } }
 
   /// How many connections these processes have.
-  package func count(_ isMeant: (Int32) -> Bool) -> Int { open.value.count { isMeant($0.pid) && $0.client.isActive } }
+  package func count(_ isMeant: (Int32) -> Bool) -> Int { links.value.open.count { isMeant($0.pid) && $0.client.isActive } }
 
   /// Cuts every connection of these processes, on both sides, now.
   /// - Parameter away: and no new one comes about until ``restore()``.

@@ -102,7 +102,7 @@ actor EmbeddedRedis {
     }
   }
 
-  private static func find() -> String? {
+  static func find() -> String? {
     let path = (ProcessInfo.processInfo.environment["PATH"] ?? "") + ":/usr/local/bin:/usr/bin:/usr/sbin:/bin"
     for program in programs {
       for folder in path.split(separator: ":") {

@@ -9,7 +9,7 @@ struct InboundMetrics: Sendable {
       counts.all.map { ([("kind", $0.key.rawValue)], Double($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
     guard let waiting = try? await mails.counts() else { return }
     page.add(
-      "mta_inbound_waiting", .gauge, "Mail of inbound routes on disk: forwarding (its endpoint has not taken it) or held.",
-      [([("state", "forwarding")], Double(waiting.forwarding)), ([("state", "held")], Double(waiting.held))])
+      "mta_inbound_waiting", .gauge, "Mail of inbound routes on disk: forwarding (its endpoint has not taken it) or on_hold.",
+      [([("state", "forwarding")], Double(waiting.forwarding)), ([("state", "on_hold")], Double(waiting.held))])
   }
 }

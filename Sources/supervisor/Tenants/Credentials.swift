@@ -78,7 +78,7 @@ struct Credentials: Sendable {
 
   static func id(_ key: String) -> String { Digest.hex(Digest.sha256(Array(key.utf8))) }
 
-  private static func isWellFormed(_ key: String) -> Bool {
+  static func isWellFormed(_ key: String) -> Bool {
     key.hasPrefix("owlat_") && key.utf8.count == 38
       && key.utf8.dropFirst(6).allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
   }

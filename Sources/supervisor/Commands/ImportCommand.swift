@@ -1,0 +1,91 @@
+import ArgumentParser
+import Foundation
+import Glibc
+import MTAConfig
+import NIOPosix
+import Observability
+import Redis
+
+struct ImportCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "import", abstract: "Bring over the settings of another installation.", subcommands: [Upstream.self])
+
+  struct Upstream: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "DKIM keys, suppression list, API keys, pool rules and warming of an upstream Owlat MTA, from its Redis.",
+      discussion: """
+        Nothing is changed there, and what is ours already stays as it is. The supervisor must run. Mail in upstream's queue does \
+        not come along: let it drain first.
+
+        Example: supervisor import upstream --redis redis://10.0.0.5:6379 --dry-run
+        """)
+    @Option(help: "Upstream's Redis: redis://[user[:password]@]host[:port] or unix:///path.") var redis: String
+    @Option(help: "A file with upstream's MTA_SECRET, for keys that it sealed.") var secretFile: String?
+    @Flag(help: "Only report what would be done.") var dryRun = false
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+      await withAsyncFaults {
+        let config = try common.required()
+        guard let from = RedisEndpoint(url: redis, username: "", password: "") else {
+          throw CommandFault(code: 2, text: "--redis must be redis:// or unix://")
+        }
+        // Whoever answers here has its private Redis up.
+        _ = try common.ask("status")
+        let own = config.redis.url == "embedded" ? "unix://\(config.stateDir)/redis/redis.sock" : config.redis.url
+        guard let to = RedisEndpoint(url: own, username: config.redis.username, password: config.redis.password) else {
+          throw CommandFault(code: 1, text: "redis.url \(own) cannot be written to")
+        }
+        let (source, sink) = (Self.client(from), Self.client(to))
+        let connections = [source, sink].map { client in Task { await client.run() } }
+        defer { for connection in connections { connection.cancel() } }
+        try await Self.connected(source, "upstream's Redis")
+        try await Self.connected(sink, "our Redis")
+        let common = common
+        let upstreamBox = try secretFile.map { path -> SecretBox in
+          guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw CommandFault(code: 1, text: "\(path) cannot be read")
+          }
+          return SecretBox(secret: text.trimmingCharacters(in: .newlines))
+        }
+        let report = try await UpstreamImport(
+          source: UpstreamRedis(client: source), store: QueueStore(client: sink, keys: RedisKeys(prefix: config.redis.prefix)),
+          config: config, box: SecretBox(secret: try Self.secret(config)), upstreamBox: upstreamBox, applies: !dryRun,
+          setWarming: { address, day in _ = try common.ask("ip warming", ["address": address, "day": String(day)]) }
+        ).run()
+        try show(report)
+      }
+    }
+
+    private static func client(_ endpoint: RedisEndpoint) -> RedisClient {
+      RedisClient(
+        endpoint: endpoint, eventLoop: MultiThreadedEventLoopGroup.singleton.next(), loadsFunctions: false, clock: SystemClock.now)
+    }
+
+    private static func connected(_ client: RedisClient, _ name: String) async throws {
+      let deadline = SystemClock.monotonic() + 5_000
+      while client.session == nil {
+        guard SystemClock.monotonic() < deadline else {
+          throw CommandFault(code: 1, text: "\(name) does not answer: \(client.lastFault ?? "no connection")")
+        }
+        try await Task.sleep(for: .milliseconds(10))
+      }
+    }
+
+    private static func secret(_ config: MTAConfig) throws -> String {
+      if !config.secret.isEmpty { return config.secret }
+      guard let text = try? String(contentsOfFile: config.stateDir + "/secret", encoding: .utf8) else {
+        throw CommandFault(code: 1, text: "\(config.stateDir)/secret cannot be read: call this as root or the supervisor's user")
+      }
+      return text.trimmingCharacters(in: .newlines)
+    }
+
+    private func show(_ report: UpstreamImport.Report) throws {
+      if common.json { return try printJSON(report) }
+      Table.print(
+        ["KIND", "FOUND", report.applied ? "IMPORTED" : "WOULD IMPORT", "SKIPPED", "FAULTS"],
+        report.kinds.map { [$0.kind, "\($0.found)", "\($0.imported)", "\($0.skipped)", "\($0.faults.count)"] })
+      for fault in report.kinds.flatMap(\.faults) { print("- \(fault)") }
+    }
+  }
+}
