@@ -212,7 +212,7 @@ enum Installation {
     let intake = Intake(
       store: store, host: host, config: inForce, numbers: MessageNumbers(store: store), verp: verp,
       pauses: pauses, admission: admission, log: log, heads: heads)
-    let bulk = BulkSenders { await book.isBulkSender($0, at: $1) }
+    let bulk = BulkSenders(addsLinks: !config.unsubscribeURL.isEmpty) { await book.isBulkSender($0, at: $1) }
     let returned = ReturnedMail(
       store: store, host: host, history: history, book: book, dispatcher: dispatcher, done: done, providers: config.providers,
       retentionDays: config.historyRetentionDays, log: log, policyIsStale: { await outcomes.policyIsStale() })
@@ -226,7 +226,7 @@ enum Installation {
       returned: returned, http: httpClient, resolver: resolver, tell: tell, log: log)
     let submission = SubmissionReceiver(
       config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
-    let inbound = try await Self.inbound(config, receiver: parts.desk, submission: submission, log: log)
+    let inbound = try await Self.inbound(config, sockets, receiver: parts.desk, submission: submission, log: log)
     let explainer = Explainer(store: store, history: history, dispatcher: dispatcher, pauses: pauses)
     let deadLetters = DeadLetters(outbox: outbox, senders: senders)
     let queueAdmin = QueueAdmin(store: store, host: host, heads: heads)

@@ -33,13 +33,19 @@ struct Inbound: Sendable {
 extension Installation {
   /// Listens where the configuration says.
   static func inbound(
-    _ config: MTAConfig, receiver: any MailReceiver, submission: SubmissionReceiver, log: Logger
+    _ config: MTAConfig, _ sockets: ListenSockets, receiver: any MailReceiver, submission: SubmissionReceiver, log: Logger
   ) async throws -> Inbound {
     var inbound = Inbound()
-    guard !config.bounce.listen.isEmpty || !config.submission.listen.isEmpty else { return inbound }
+    let bounce = sockets.take(ListenSockets.smtp, listen: config.bounce.listen.map(\.canonical))
+    // Without a certificate nobody can submit: a socket for it is closed with those that nobody takes.
+    let submitted =
+      config.submission.tls == nil ? .init() : sockets.take(ListenSockets.submission, listen: config.submission.listen.map(\.canonical))
+    let hasBounce = !bounce.passed.isEmpty || !bounce.unbound.isEmpty
+    let hasSubmission = !submitted.passed.isEmpty || !submitted.unbound.isEmpty
+    guard hasBounce || hasSubmission else { return inbound }
     // A loop of their own: hostile clients and handshakes take no time from anything else.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    if !config.bounce.listen.isEmpty {
+    if hasBounce {
       var policy = SMTPServerPolicy(hostName: config.hostname, banner: "\(config.hostname) Owlat MTA Bounce Processor")
       // Each recipient has a fate of its own, and a report has one recipient (contract section 12.1).
       policy.maxRecipients = 1
@@ -47,10 +53,10 @@ extension Installation {
       options.spoolDirectory = config.stateDir
       inbound.services.append(
         try await InboundService.start(
-          "bounce", on: config.bounce.listen, tls: config.bounce.tls, group: group, options: options,
+          "bounce", on: config.bounce.listen, share: bounce, tls: config.bounce.tls, group: group, options: options,
           receiver: receiver, log: log))
     }
-    if !config.submission.listen.isEmpty {
+    if hasSubmission {
       var policy = SMTPServerPolicy(hostName: config.hostname, banner: "\(config.hostname) ESMTP Owlat MTA Submission")
       policy.maxSize = SubmissionReceiver.maxSize
       policy.requiresTLS = true
@@ -68,8 +74,8 @@ extension Installation {
       options.limits.inHand = 48 << 20
       inbound.services.append(
         try await InboundService.start(
-          "submission", on: config.submission.listen, tls: config.submission.tls, group: group, options: options, receiver: submission,
-          log: log))
+          "submission", on: config.submission.listen, share: submitted, tls: config.submission.tls, group: group, options: options,
+          receiver: submission, log: log))
     }
     return inbound
   }

@@ -21,7 +21,7 @@ struct Backup {
   }
 
   /// Of the state directory, beside SQLite files and the journals. Configuration and credentials are the operator's.
-  private static func isKept(_ name: String) -> Bool { name.hasSuffix(".json") || ["secret", "host-id"].contains(name) }
+  private static func isKept(_ name: String) -> Bool { name.hasSuffix(".json") || name.hasSuffix(".jsonl") || ["secret", "host-id"].contains(name) }
 
   static let redisFolders = ["appendonlydir"]
 
@@ -51,10 +51,7 @@ struct Backup {
   private func redis(to folder: String, isRunning: Bool) throws {
     let isEmbedded = config.redis.url == "embedded"
     let directory = config.stateDir + "/redis"
-    let url = isEmbedded ? "unix://\(directory)/redis.sock" : config.redis.url
-    guard let endpoint = RedisEndpoint(url: url, username: config.redis.username, password: config.redis.password) else {
-      throw SetupError("redis.url \(url) cannot be read from")
-    }
+    guard let endpoint = config.redisAccess else { throw SetupError("redis.url \(config.redis.url) cannot be read from") }
     do { _ = try RedisSnapshot.save(endpoint, to: folder + "/redis.rdb") } catch {
       // A private server that has ended with its supervisor has left its files, and nobody writes them.
       guard isEmbedded, !isRunning else { throw error }

@@ -32,10 +32,7 @@ struct ImportCommand: AsyncParsableCommand {
         }
         // Whoever answers here has its private Redis up.
         _ = try common.ask("status")
-        let own = config.redis.url == "embedded" ? "unix://\(config.stateDir)/redis/redis.sock" : config.redis.url
-        guard let to = RedisEndpoint(url: own, username: config.redis.username, password: config.redis.password) else {
-          throw CommandFault(code: 1, text: "redis.url \(own) cannot be written to")
-        }
+        guard let to = config.redisAccess else { throw CommandFault(code: 1, text: "redis.url \(config.redis.url) cannot be written to") }
         let (source, sink) = (Self.client(from), Self.client(to))
         let connections = [source, sink].map { client in Task { await client.run() } }
         defer { for connection in connections { connection.cancel() } }

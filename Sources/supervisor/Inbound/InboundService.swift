@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import MTAConfig
+import MailModel
 import NIOCore
 import Observability
 import SMTPServer
@@ -19,20 +20,32 @@ struct InboundService: Service {
   let log: Logger
 
   /// Listens; sessions are answered from now on.
+  /// - Parameter share: sockets that were passed stand for the places with their addresses.
   static func start(
-    _ name: String, on places: [MTAConfig.Listen], tls: MTAConfig.TLSFiles?, group: any EventLoopGroup, options: SMTPListener.Options,
+    _ name: String, on places: [MTAConfig.Listen], share: ListenSockets.Share, tls: MTAConfig.TLSFiles?, group: any EventLoopGroup, options: SMTPListener.Options,
     receiver: any MailReceiver, log: Logger
   ) async throws -> InboundService {
     var options = options
     if let tls { options.tls = try context(tls, name) }
     let listener: SMTPListener
     do {
-      listener = try await SMTPListener.start(
-        on: places.map { .init(.address(host: $0.host, port: $0.port), isImplicitTLS: $0.isImplicitTLS) }, group: group, options: options,
-        receiver: receiver)
+      listener = try await SMTPListener.start(on: Self.places(places, share), group: group, options: options, receiver: receiver)
     } catch { throw SetupError("\(name).listen: \(error)") }
-    for (place, port) in zip(places, listener.ports) { log.notice("listening", metadata: ["\(name)": "\(place.host):\(port)"]) }
+    for address in share.unlisted {
+      log.warning("a passed socket has an address that \(name).listen does not have", metadata: ["address": "\(address)"])
+    }
+    log.notice(
+      "listening", metadata: ["\(name)": "\((share.passed.map { "\($0.address) (passed)" } + share.unbound).joined(separator: ", "))"])
     return InboundService(name: name, listener: listener, tls: tls, log: log)
+  }
+
+  private static func places(_ places: [MTAConfig.Listen], _ share: ListenSockets.Share) -> [SMTPListener.Place] {
+    let passed = share.passed.map { socket in
+      let entry = places.first { $0.canonical == socket.address } ?? places.first { socket.address.hasSuffix(":\($0.port)") }
+      return SMTPListener.Place(.descriptor(socket.descriptor), isImplicitTLS: entry?.isImplicitTLS ?? socket.address.hasSuffix(":465"))
+    }
+    let bound = places.filter { share.unbound.contains($0.canonical) }
+    return passed + bound.map { SMTPListener.Place(.address(host: $0.host, port: $0.port), isImplicitTLS: $0.isImplicitTLS) }
   }
 
   func run() async throws {
@@ -70,5 +83,13 @@ struct InboundService: Service {
       (try? FileManager.default.attributesOfItem(atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path))?[.modificationDate]
         as? Date
     }
+  }
+}
+
+extension MTAConfig.Listen {
+  /// As the kernel spells a socket's address.
+  var canonical: String {
+    guard let address = IPAddress.canonical(host) else { return "\(host):\(port)" }
+    return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
   }
 }

@@ -18,17 +18,23 @@ struct IntakeWarning: Sendable, Equatable {
 final class BulkSenders: Sendable {
   static let oneClickMissing = "ONE_CLICK_UNSUBSCRIBE_MISSING"
 
+  private let addsLinks: Bool
   private let isBulk: @Sendable (String, MailboxProvider) async -> Bool
   private let missing = Mutex<[MailboxProvider: Int]>([:])
 
-  /// - Parameter isBulk: whether an organisation ever delivered more than ``BulkVolume/limit`` messages a day to a provider.
-  init(isBulk: @escaping @Sendable (String, MailboxProvider) async -> Bool) { self.isBulk = isBulk }
+  /// - Parameters:
+  ///   - addsLinks: mail of a list gets one-click links of ours.
+  ///   - isBulk: whether an organisation ever delivered more than ``BulkVolume/limit`` messages a day to a provider.
+  init(addsLinks: Bool = false, isBulk: @escaping @Sendable (String, MailboxProvider) async -> Bool) {
+    self.addsLinks = addsLinks
+    self.isBulk = isBulk
+  }
 
   /// Messages without one-click unsubscription that should have had it.
   var missingOneClick: [MailboxProvider: Int] { missing.withLock { $0 } }
 
   func warnings(about submission: Submission) async -> [IntakeWarning] {
-    guard submission.isPromotional, submission.deliveryDomain != "member_test",
+    guard !(addsLinks && submission.list != nil), submission.isPromotional, submission.deliveryDomain != "member_test",
       let provider = ConsumerDomain.provider(of: submission.recipient.domain), !Self.hasOneClick(submission.content.headers),
       await isBulk(submission.organisation, provider)
     else { return [] }

@@ -101,6 +101,9 @@ struct SubmissionReceiver: MailReceiver {
           returnPathHost: returnPathHost))
     }
     try await refuseConflicts(batch)
+    if let first = batch.first, !send.inspectors.isEmpty, let objection = try await send.inspectors.objection(to: first) {
+      throw SMTPRefusal(554, "5.7.1 Content screening rejected the message: \(objection)")
+    }
     return reply(to: await submit(batch), batch, identity)
   }
 
