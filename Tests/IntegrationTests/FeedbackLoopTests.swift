@@ -6,9 +6,11 @@ import Testing
 /// What comes back after a message was delivered: read, attributed by its token alone, and acted upon once.
 @Suite(.serialized) struct FeedbackLoopTests {
   /// An MTA with its bounce port, and one delivered message an address of `to`.
-  static func start(_ count: Int, extra: String = "", dns: NameServer, _ changes: (inout MTAFixture.Options) -> Void = { _ in }) async throws -> (
-    mta: MTAFixture, port: Int
-  ) {
+  static func start(_ count: Int, extra: String = "", dns: NameServer, _ changes: (inout MTAFixture.Options) -> Void = { _ in })
+    async throws -> (
+      mta: MTAFixture, port: Int
+    )
+  {
     let port = try freePort()
     var options = MTAFixture.Options()
     options.dns = dns
@@ -79,9 +81,12 @@ import Testing
     try Self.deliver(ReturnedMail.complaint(recipient: "redacted"), to: try Self.returnPath("f-0", mta), port: port, mta)
     let second = try #require(mta.log.all.first { $0.messageID == "f-1" })
     let returned = "Message-ID: \(second.field("Message-ID") ?? "")\nFrom: news@sender.example\nSubject: x"
-    for _ in 0..<2 { try Self.deliver(ReturnedMail.complaint(recipient: "redacted", returned: returned), to: "fbl@bounces.test.example", port: port, mta) }
+    for _ in 0..<2 {
+      try Self.deliver(ReturnedMail.complaint(recipient: "redacted", returned: returned), to: "fbl@bounces.test.example", port: port, mta)
+    }
     try Self.deliver(ReturnedMail.complaint(recipient: "u2@d0.test-zone.example"), to: "fbl@bounces.test.example", port: port, mta)
-    try Self.deliver(ReturnedMail.complaint(recipient: "u3@d0.test-zone.example", type: "not-spam"), to: try Self.returnPath("f-3", mta), port: port, mta)
+    try Self.deliver(
+      ReturnedMail.complaint(recipient: "u3@d0.test-zone.example", type: "not-spam"), to: try Self.returnPath("f-3", mta), port: port, mta)
     try await eventually("both are told") { mta.receiver.messageIDs("complained").sorted() == ["f-0", "f-1"] }
     let event = try #require(mta.receiver.all.first { $0.event == "complained" })
     #expect(event.fields["organizationId"] == "acme" && event.fields["recipient"] == "u0@d0.test-zone.example")
@@ -91,7 +96,8 @@ import Testing
       if isSuppressed { #expect(check["reason"] as? String == "complaint") }
     }
     let metrics = try await mta.get("/metrics").body
-    #expect(metrics.contains("mta_inbound_mail_total{kind=\"complained\"} 2") && metrics.contains("mta_inbound_mail_total{kind=\"repeated\"} 1"))
+    #expect(
+      metrics.contains("mta_inbound_mail_total{kind=\"complained\"} 2") && metrics.contains("mta_inbound_mail_total{kind=\"repeated\"} 1"))
     #expect(metrics.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1"))
     #expect(mta.receiver.messageIDs("complained").count == 2)
     await mta.tearDown()
@@ -138,7 +144,8 @@ import Testing
     let value = try #require(mta.log.all[0].field("List-Unsubscribe"))
     let match = try #require(value.firstMatch(of: #/<mailto:([^?>]+)\?subject=([^>]+)>/#))
     try Self.deliver(
-      "From: ann@d0.test-zone.example\r\nSubject: \(match.2)\r\n\r\n", to: String(match.1), from: "ann@d0.test-zone.example", port: port, mta)
+      "From: ann@d0.test-zone.example\r\nSubject: \(match.2)\r\n\r\n", to: String(match.1), from: "ann@d0.test-zone.example", port: port,
+      mta)
     try await eventually("it is told") { mta.receiver.messageIDs("unsubscribed") == ["l-1"] }
     try Self.deliver("From: ann@d0.test-zone.example\r\nSubject: please stop\r\n\r\n", to: String(match.1), port: port, mta)
     #expect(try await mta.get("/metrics").body.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1"))

@@ -9,7 +9,8 @@ enum GoldenRecordings {
 
   /// Recordings that are not replayed, each with a reason; what stands in neither list fails.
   static let notReplayed: [String: String] = [
-    "inbound-setup-sends": "tokens under a key that was not recorded", "inbound-smtp": "sessions, no HTTP: the scenarios of what comes back",
+    "inbound-setup-sends": "tokens under a key that was not recorded",
+    "inbound-smtp": "sessions, no HTTP: the scenarios of what comes back",
     "smtp-out": "mail, no HTTP: the renderer's tests",
   ]
   /// Of these files only what is not offered (404) is replayed: the rest is not there yet.

@@ -13,7 +13,8 @@ import Testing
     defer { endpoint.stop() }
     func add(_ address: String, _ mode: String, _ more: String = "") async throws -> MTAFixture.Answer {
       try await mta.call(
-        "POST", "/inbound/routes", body: "{\"domain\":\"In.example\",\"address\":\"\(address)\",\"mode\":\"\(mode)\",\"organizationId\":\"acme\"\(more)}")
+        "POST", "/inbound/routes",
+        body: "{\"domain\":\"In.example\",\"address\":\"\(address)\",\"mode\":\"\(mode)\",\"organizationId\":\"acme\"\(more)}")
     }
     #expect(try await add("support", "endpoint", ",\"endpointUrl\":\"\(endpoint.url)\",\"secret\":\"0123456789abcdef\"").status == 200)
     for mode in ["accept", "hold", "bounce", "reject"] { #expect(try await add(mode, mode).json["success"] as? Bool == true) }
@@ -23,7 +24,10 @@ import Testing
       ("{}", "domain, address, and mode are required"),
       ("{\"domain\":\"a.example\",\"address\":\"a\",\"mode\":\"zz\"}", "mode must be one of: endpoint, accept, hold, bounce, reject"),
       ("{\"domain\":\"a.example\",\"address\":\"a\",\"mode\":\"endpoint\"}", "endpointUrl is required for endpoint mode"),
-      ("{\"domain\":\"a.example\",\"address\":\"a\",\"mode\":\"endpoint\",\"endpointUrl\":\"file:///etc/passwd\"}", "endpointUrl must be an http or https URL"),
+      (
+        "{\"domain\":\"a.example\",\"address\":\"a\",\"mode\":\"endpoint\",\"endpointUrl\":\"file:///etc/passwd\"}",
+        "endpointUrl must be an http or https URL"
+      ),
       ("{\"domain\":\"a.example\",\"address\":\"a b\",\"mode\":\"accept\"}", "address must be a local part or *"),
     ] {
       let answer = try await mta.call("POST", "/inbound/routes", body: body)
@@ -59,7 +63,9 @@ import Testing
     endpoint.answer(200)
     try await eventually("the endpoint has it") { endpoint.all.count == 1 }
     let posted = try #require(endpoint.all.first)
-    #expect(posted.fields["subject"] == "Hello grüße" && posted.fields["from"] == "someone@remote.example" && posted.fields["to"] == "support+x@in.example")
+    #expect(
+      posted.fields["subject"] == "Hello grüße" && posted.fields["from"] == "someone@remote.example"
+        && posted.fields["to"] == "support+x@in.example")
     #expect(posted.fields["messageId"] == "<in1@remote.example>" && posted.fields["date"] == "2026-11-24T12:00:00.000Z")
     #expect(posted.body.contains("\"filename\":\"a.pdf\",\"contentType\":\"application/pdf\",\"size\":4,\"content\":\"JVBERg==\""))
     let body = try mta.scratch.write("posted", "\(posted.headers["x-mta-timestamp"] ?? "").\(posted.body)")
@@ -69,7 +75,8 @@ import Testing
     #expect(try deliver("accept@in.example").hasPrefix("data 250"))
     try await eventually("it is told") { mta.receiver.all.contains { $0.event == "inbound.received" } }
     let event = try #require(mta.receiver.all.first { $0.event == "inbound.received" })
-    #expect(event.fields["organizationId"] == "acme" && event.fields["message"] == "Inbound from someone@remote.example to accept@in.example")
+    #expect(
+      event.fields["organizationId"] == "acme" && event.fields["message"] == "Inbound from someone@remote.example to accept@in.example")
 
     #expect(try deliver("hold@in.example").hasPrefix("data 250"))
     let held = try #require((try await mta.get("/v1/inbound/held").json["mails"] as? [[String: Any]])?.first)

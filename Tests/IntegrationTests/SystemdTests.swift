@@ -164,9 +164,10 @@ struct UnitFileTests {
     #expect(installed.code == 0, "\(installed.errors)")
     let root = folder.path + folder.path + "/usr"
     let units = try FileManager.default.contentsOfDirectory(atPath: root + "/lib/systemd/system").sorted()
-    #expect([
-      "owlat-mta-api.socket", "owlat-mta-smtp.socket", "owlat-mta-submission.socket", "owlat-mta-redis.service", "owlat-mta.service",
-    ].allSatisfy(units.contains))
+    #expect(
+      [
+        "owlat-mta-api.socket", "owlat-mta-smtp.socket", "owlat-mta-submission.socket", "owlat-mta-redis.service", "owlat-mta.service",
+      ].allSatisfy(units.contains))
     // Where the units say that the programs are.
     try FileManager.default.createSymbolicLink(atPath: folder.path + "/usr", withDestinationPath: root)
     let verified = try run("/usr/bin/systemd-analyze", ["verify", "--man=no"] + units.map { "\(root)/lib/systemd/system/\($0)" })

@@ -153,26 +153,26 @@ struct PeerSetup {
     let back = options.returns.map { domain, port in
       (
         routers: """
-          back:
-            driver = manualroute
-            domains = \(domain)
-            route_list = * 127.0.0.1
-            self = send
-            transport = out
-          late:
-            driver = redirect
-            local_parts = ^late
-            allow_fail
-            no_verify
-            data = :fail: the mailbox is gone
-          slow:
-            driver = redirect
-            local_parts = ^slow
-            allow_defer
-            no_verify
-            data = :defer: the mailbox is busy
+        back:
+          driver = manualroute
+          domains = \(domain)
+          route_list = * 127.0.0.1
+          self = send
+          transport = out
+        late:
+          driver = redirect
+          local_parts = ^late
+          allow_fail
+          no_verify
+          data = :fail: the mailbox is gone
+        slow:
+          driver = redirect
+          local_parts = ^slow
+          allow_defer
+          no_verify
+          data = :defer: the mailbox is busy
 
-          """,
+        """,
         transports: "out:\n  driver = smtp\n  port = \(port)\n  allow_localhost\n  hosts_try_fastopen =\n",
         retry: "begin retry\n* * F,1h,2s\n"
       )

@@ -4,7 +4,8 @@ internal import Foundation
 package enum ReturnedMail {
   /// A delivery report (RFC 3464).
   package static func bounce(
-    recipient: String, action: String = "failed", status: String = "5.1.1", diagnostic: String = "550 5.1.1 no such user", messageID: String? = nil
+    recipient: String, action: String = "failed", status: String = "5.1.1", diagnostic: String = "550 5.1.1 no such user",
+    messageID: String? = nil
   ) -> String {
     """
     From: MAILER-DAEMON@mx.remote.example

@@ -30,6 +30,8 @@ package final class ListenSockets: Sendable {
     package var unbound: [String] = []
     /// Of `passed`: addresses that no entry has.
     package var unlisted: [String] = []
+
+    package init() {}
   }
 
   /// `FileDescriptorName=` of our socket units, one for each kind of listener.

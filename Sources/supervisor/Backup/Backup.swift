@@ -21,7 +21,9 @@ struct Backup {
   }
 
   /// Of the state directory, beside SQLite files and the journals. Configuration and credentials are the operator's.
-  private static func isKept(_ name: String) -> Bool { name.hasSuffix(".json") || name.hasSuffix(".jsonl") || ["secret", "host-id"].contains(name) }
+  private static func isKept(_ name: String) -> Bool {
+    name.hasSuffix(".json") || name.hasSuffix(".jsonl") || ["secret", "host-id"].contains(name)
+  }
 
   static let redisFolders = ["appendonlydir"]
 

@@ -41,7 +41,8 @@ struct InboundDesk: MailReceiver {
       log.debug(
         "mail came in",
         metadata: [
-          "peer": "\(mail.session.peer)", "size": "\(mail.content.size)", "authentication": "\(authentication?.description ?? "not looked at")",
+          "peer": "\(mail.session.peer)", "size": "\(mail.content.size)",
+          "authentication": "\(authentication?.description ?? "not looked at")",
         ])
       for recipient in mail.recipients {
         switch try await addresses.read(recipient, now: mail.receivedAt) {

@@ -22,7 +22,8 @@ struct InboundService: Service {
   /// Listens; sessions are answered from now on.
   /// - Parameter share: sockets that were passed stand for the places with their addresses.
   static func start(
-    _ name: String, on places: [MTAConfig.Listen], share: ListenSockets.Share, tls: MTAConfig.TLSFiles?, group: any EventLoopGroup, options: SMTPListener.Options,
+    _ name: String, on places: [MTAConfig.Listen], share: ListenSockets.Share, tls: MTAConfig.TLSFiles?, group: any EventLoopGroup,
+    options: SMTPListener.Options,
     receiver: any MailReceiver, log: Logger
   ) async throws -> InboundService {
     var options = options

@@ -32,7 +32,8 @@ struct PostmasterRelay: Sendable {
     content.sealed = Array(trace(mail, name).utf8) + octets
     let submission = Submission(
       messageID: "postmaster-\(name)", workAttemptID: nil, organisation: "system", recipient: recipient, pool: pool.name, dedicatedIP: nil,
-      dkimDomain: try await signingDomain(), content: content, messageIDField: nil, campaignID: nil, tags: [], band: PriorityBand(engagementScore: 100),
+      dkimDomain: try await signingDomain(), content: content, messageIDField: nil, campaignID: nil, tags: [],
+      band: PriorityBand(engagementScore: 100),
       sendAt: nil, deliverBy: nil, deliveryDomain: "production", objection: nil)
     let packed = Intake.pack(content)
     await intake.arrived()
@@ -58,7 +59,8 @@ struct PostmasterRelay: Sendable {
     let session = mail.session
     let client = session.clientName.filter { $0.isASCII && ($0.isLetter || $0.isNumber || ".-:[]".contains($0)) }.prefix(255)
     let way = (session.isExtended ? "ESMTP" : "SMTP") + (session.tlsVersion == nil ? "" : "S")
-    return "Received: from \(client.isEmpty ? "unknown" : client) ([\(session.peer)])\r\n\tby \(config.hostname) with \(way) id \(id);\r\n\t"
+    return
+      "Received: from \(client.isEmpty ? "unknown" : client) ([\(session.peer)])\r\n\tby \(config.hostname) with \(way) id \(id);\r\n\t"
       + "\(RFC5322Date.string(mail.receivedAt))\r\n"
   }
 

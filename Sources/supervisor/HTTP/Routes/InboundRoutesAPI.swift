@@ -50,7 +50,8 @@ struct InboundRoutesAPI: Sendable {
       throw APIError.bad("mode must be one of: " + InboundRoutes.Mode.allCases.map(\.rawValue).joined(separator: ", "))
     }
     guard let domain = try body.domain("domain") else { throw APIError.bad("domain, address, and mode are required") }
-    guard let address = try body.text("address", limit: 64)?.lowercased(), address == "*" || EmailAddress("\(address)@\(domain)") != nil else {
+    guard let address = try body.text("address", limit: 64)?.lowercased(), address == "*" || EmailAddress("\(address)@\(domain)") != nil
+    else {
       throw APIError.bad("address must be a local part or *")
     }
     let organisation = try body.text("organizationId", limit: 128)
