@@ -173,7 +173,8 @@ extension CommandTests {
     let folder = mta.scratch.file("backup")
     #expect(try asker.ask("backup", folder)["final"] == .bool(false))
     #expect(try asker.ask("restore", folder, "--into", mta.scratch.file("again"))["into"]?.text == mta.scratch.file("again"))
-    let own = "unix://" + mta.scratch.file("s/redis/redis.sock")
-    #expect(try asker.ask("import upstream", "--redis", own, "--dry-run")["applied"] == .bool(false))
+    let upstream = try await RedisFixture()
+    defer { upstream.stop() }
+    #expect(try asker.ask("import upstream", "--redis", upstream.url, "--dry-run")["applied"] == .bool(false))
   }
 }
