@@ -47,7 +47,8 @@ enum GoldenComparison {
       guard expected.count == actual.count else {
         return [GoldenDifference(path: path, expected: .list(expected), actual: .list(actual))]
       }
-      let (expected, actual) = path.hasSuffix("ips") || path == "routes" ? (expected.sorted(by: isBefore), actual.sorted(by: isBefore)) : (expected, actual)
+      let (expected, actual) =
+        path.hasSuffix("ips") || path == "routes" ? (expected.sorted(by: isBefore), actual.sorted(by: isBefore)) : (expected, actual)
       return zip(expected, actual).flatMap { one, other in differences(one, other, at: "\(path)[\(one["messageId"]?.text ?? "")]") }
     case _ where expected == actual || isVolatile(path, expected, actual): return []
     default: return [GoldenDifference(path: path, expected: expected, actual: actual)]
@@ -88,7 +89,8 @@ enum GoldenComparison {
   private static let name = matching(#/[a-z0-9.-]+/#)
 
   private static let forms: [String: Form] = [
-    "acceptedAt": .time, "route.createdAt": .time, "routes[].createdAt": .time, "timestamp": .time, "domains[].addedAt": .time, "domains[].rotatedAt": .time, "entries[].timestamp": .time,
+    "acceptedAt": .time, "route.createdAt": .time, "routes[].createdAt": .time, "timestamp": .time, "domains[].addedAt": .time,
+    "domains[].rotatedAt": .time, "entries[].timestamp": .time,
     "events[].timestamp": .time, "entries[].createdAt": .time, "worker.lastHeartbeat": .time, "smtpOutbound.checkedAt": .time,
     "smtpTls.checkedAt": .time, "uptime": .duration, "worker.secondsSinceHeartbeat": .duration, "smtpOutbound.mxResolutionMs": .duration,
     "smtpOutbound.ips[].connectMs": .duration, "oldestAge": .duration, "newestAge": .duration, "entries[].durationMs": .duration,

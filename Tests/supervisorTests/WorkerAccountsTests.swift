@@ -119,7 +119,6 @@ import Testing
       ["MONITOR"], ["CLIENT", "LIST"], ["SHUTDOWN"], ["GET", "{mta}:live"], ["HGETALL", "{mta}:dkim"],
       ["HGETALL", "{mta}:cred"], ["HSET", "{mta}:c:h", "b", "x"], ["XADD", "{mta}:ip:10.0.0.1", "*", "n", "1"],
       ["XADD", "{mta}:done:host", "*", "d", "x"], ["XRANGE", "{mta}:ip:10.0.0.1", "-", "+"], ["HGET", "{mta}:m:2", "m"],
-      ["FCALL", "mta1_accept", "1", "{mta}"], ["FCALL", "mta1_dispatch", "1", "{mta}"], ["FCALL", "mta1_effects", "1", "{mta}"],
     ] {
       #expect(
         await isForbidden {
@@ -127,6 +126,10 @@ import Testing
           for word in words { command.add(word) }
           _ = try await worker.client.send(command)
         }, "\(words)")
+    }
+    for function in ["mta1_accept", "mta1_dispatch", "mta1_effects", "mta1_feedback", "mta1_resend"] {
+      #expect(
+        await isForbidden { _ = try await worker.client.send(RedisCommand.function(function, prefix: "{mta}")) }, "\(function)")
     }
   }
 
