@@ -299,8 +299,8 @@ import Testing
         return nil
       })
     try await rig.mta.sendAll(
-      (0..<400).map { (id: "m\($0)", to: "u\($0)@\(Zones.domain($0 % 2))", org: "o\($0 % 3)", pool: "transactional") })
-    try await eventually("two minutes of mail", within: .seconds(170)) { times.value.count >= 301 }
+      (0..<600).map { (id: "m\($0)", to: "u\($0)@\(Zones.domain($0 % 2))", org: "o\($0 % 3)", pool: "transactional") })
+    try await eventually("three minutes of mail", within: .seconds(240)) { times.value.count >= 451 }
     let seen = times.value.sorted()
     for (index, start) in seen.enumerated() {
       let inWindow = seen[index...].prefix { $0 < start + 60_000 }.count

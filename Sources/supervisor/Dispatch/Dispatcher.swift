@@ -96,6 +96,8 @@ actor Dispatcher {
         guard await renewAllowances(now) else { continue }
       }
       guard await shareSessions(now) else { continue }
+      // Those that were read while this turn waited, as the first ones after a start.
+      applyPauses()
       let picks = index.nextPicks(limit: Self.picksPerCall, now: now)
       if picks.isEmpty {
         if await lacksQueues() { loadedConnection = nil }
