@@ -31,4 +31,21 @@ import Testing
     #expect(try await world.store.feedback(host: "host", bounce, policy: []) != nil)
     world.stop()
   }
+
+  /// A row by hand ends after a week: what a complaint says must not end with it.
+  @Test func aLastingRowStandsOverOneThatEnds() async throws {
+    let world = try await QueueStoreTests.World()
+    for (number, old, expected) in [
+      (1, "4102444800000 manual 1 ", "0 complaint 5 feedback"), (2, "1 manual 1 ", "0 complaint 5 feedback"),
+      (3, "0 hard_bounce 1 smtp", "0 hard_bounce 1 smtp"),
+    ] {
+      let address = "u\(number)@b.example"
+      _ = try world.redis.cli("HSET", "{mta}:sup:o", address, old)
+      let row = SuppressionRow(scope: "o", address: address, until: 0, reason: "complaint", since: 5, source: "feedback")
+      let item = FeedbackItem(number: MessageNumber(UInt64(number)), kind: "complaint", memory: 86_400_000, done: [1], suppression: row)
+      #expect(try await world.store.feedback(host: "host", item, policy: []) != nil)
+      #expect(try world.redis.cli("HGET", "{mta}:sup:o", address) == expected)
+    }
+    world.stop()
+  }
 }

@@ -49,6 +49,7 @@ import Testing
     ("text", 4, "400 text must be a string"),
     ("organizationId", "", "400 Missing required field: organizationId"),
     ("organizationId", "a\nb", "400 organizationId must be 1 to 128 characters without control characters"),
+    ("organizationId", "*", "400 organizationId must not be *"),
     ("organizationId", "postbox", "400 Postbox mail must use /send/postbox"),
     ("dkimDomain", "", "400 Missing required field: dkimDomain"),
     ("dkimDomain", "no domain", "400 dkimDomain must be a domain name"),

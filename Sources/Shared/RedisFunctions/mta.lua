@@ -137,6 +137,13 @@ local function is_suppressed(p, org, address, now)
   return false
 end
 
+-- A row that lasts keeps its first reason; one that ends, or has ended, gives way to it.
+local function suppress(p, scope, address, row)
+  local key = p .. NAME.suppression .. scope
+  local old = redis.call('HGET', key, address)
+  if not old or string.match(old, '^%d+') ~= '0' then redis.call('HSET', key, address, row) end
+end
+
 -- Closes a serial and appends its outcome, with what the reducer needs of the record, so that it reads nothing else.
 local function append_outcome(p, host, num, serial, outcome)
   local key = message_key(p, num)
@@ -376,7 +383,7 @@ local function effects(keys, argv)
       if r and r.s == 's' and r.n == tonumber(serial) then
         local key = message_key(p, num)
         if record ~= '' then id = redis.call('XADD', done, '*', 'n', num, 'a', serial, 'd', record) end
-        if scope ~= '' then redis.call('HSETNX', p .. NAME.suppression .. scope, address, row) end
+        if scope ~= '' then suppress(p, scope, address, row) end
         if op == 'final' then
           if argument == '1' then uncount(p, num, r.t, 'bp:') end
           release(p, num, r.c)
@@ -425,7 +432,7 @@ local function feedback(keys, argv)
   local host, num, kind, life, record, scope, address, row = unpack(argv, 1, 8)
   if not redis.call('SET', p .. NAME.feedback .. num .. ':' .. kind, '1', 'NX', 'PX', life) then return '' end
   local id = redis.call('XADD', p .. NAME.done .. host, '*', 'n', num, 'a', '0', 'd', record)
-  if scope ~= '' then redis.call('HSETNX', p .. NAME.suppression .. scope, address, row) end
+  if scope ~= '' then suppress(p, scope, address, row) end
   for index = 10, 9 + 2 * tonumber(argv[9]), 2 do
     if argv[index + 1] == '' then
       redis.call('HDEL', p .. NAME.policy, argv[index])

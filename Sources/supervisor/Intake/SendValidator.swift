@@ -145,6 +145,8 @@ struct SendValidator: Sendable {
     guard organisation.utf8.count <= 128, !Self.hasControl(organisation) else {
       throw .bad("organizationId must be 1 to 128 characters without control characters")
     }
+    // What suppression calls everybody.
+    guard organisation != Suppressions.everybody else { throw .bad("organizationId must not be *") }
     switch mode {
     case .system where organisation != "system": throw .forbidden("System intake requires the master credential")
     case .postbox where organisation != "postbox": throw .forbidden("Postbox intake requires the master credential")
