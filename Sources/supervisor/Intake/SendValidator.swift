@@ -145,8 +145,9 @@ struct SendValidator: Sendable {
     guard organisation.utf8.count <= 128, !Self.hasControl(organisation) else {
       throw .bad("organizationId must be 1 to 128 characters without control characters")
     }
-    // What suppression calls everybody.
-    guard organisation != Suppressions.everybody else { throw .bad("organizationId must not be *") }
+    if !(mode == .system && organisation == Organisation.system), let objection = Organisation.objection(organisation) {
+      throw .bad("organizationId \(objection)")
+    }
     switch mode {
     case .system where organisation != "system": throw .forbidden("System intake requires the master credential")
     case .postbox where organisation != "postbox": throw .forbidden("Postbox intake requires the master credential")
