@@ -100,7 +100,7 @@ extension LaneIndex {
   /// Lanes that stood for an allowance that is over stand again.
   private mutating func dismiss(_ allowance: IPAllowance?) {
     for id in allowance?.lanes ?? [] {
-      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation) }
+      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation, isSpread: false) }
       wake(id)
     }
   }
