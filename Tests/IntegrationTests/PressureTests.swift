@@ -228,6 +228,41 @@ import Testing
     await world.end()
   }
 
+  /// The limit is taken away under a running supervisor, again and again: no descriptor can be opened while requests come,
+  /// workers and Redis end. It stays alive, and works as before once it may open files again.
+  @Test func descriptorsAreTakenAway() async throws {
+    let world = try await World { $0.environment["SWIFT_BACKTRACE"] = "enable=yes,color=no,output-to=/tmp/owlat-backtrace" }
+    try await world.mta.start()
+    try await world.mta.registerDKIM("sender.example")
+    let first = try await world.fill("first", most: 20)
+    try await world.checkExact(first.accepted)
+    let pid = world.mta.pid
+    func limit(_ count: Int) throws {
+      #expect(try run("/usr/bin/prlimit", ["--pid", "\(pid)", "--nofile=\(count):65536"]).code == 0)
+    }
+    var accepted = first.accepted
+    for round in 0..<4 {
+      try limit(10)
+      let sockets = (0..<80).map { _ in Self.connect(world.mta.port) }
+      for number in 0..<20 {
+        let id = "r\(round)n\(number)"
+        if let answer = try? await world.post(id), answer.status == 200 { accepted.append(id) }
+      }
+      let worker = try world.mta.workerPIDs().values.first
+      if let worker { kill(worker, SIGKILL) }
+      if round % 2 == 1 { kill(try world.mta.redisPID(), SIGKILL) }
+      try await Task.sleep(for: .seconds(3))
+      for socket in sockets { close(socket) }
+      #expect(world.mta.isRunning, "\(world.mta.logText().suffix(6000))")
+      guard world.mta.isRunning else { return }
+      try limit(4096)
+      try await eventually("intake is open again", within: .seconds(30)) { (try? await world.post("r\(round)after").status) == 200 }
+      accepted.append("r\(round)after")
+    }
+    try await world.checkExact(accepted)
+    await world.end()
+  }
+
   private static func connect(_ port: Int) -> Int32 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
