@@ -129,7 +129,7 @@ let package = Package(
     tests("DeliveryPolicy", ["DeliveryPolicy", "MailModel"]),
     tests("Simulation", ["Simulation", "DeliveryPolicy", "MailModel"]),
     tests("MailFormat", ["TestSupport", "MailFormat", "MailModel"]),
-    tests("Feedback", ["Feedback", "MIME", "DeliveryPolicy"]),
+    tests("Feedback", ["TestSupport", "Feedback", "MIME", "DeliveryPolicy"]),
     tests("SMTPProtocol", ["SMTPProtocol", "MailModel"]),
     tests("SMTPClient", nio + ["SMTPClient", "SMTPServer", "MailModel", "TLS", "TestSupport"]),
     tests("SMTPServer", nio + ["SMTPServer", "SMTPProtocol", "MailModel", "TLS", "TestSupport"]),

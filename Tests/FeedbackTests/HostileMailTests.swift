@@ -1,6 +1,7 @@
 import Feedback
 import Foundation
 import MIME
+import TestSupport
 import Testing
 
 /// What a stranger may send to exhaust a server. The bounds are far above what a loaded machine needs in a debug build and far
@@ -73,29 +74,11 @@ import Testing
     Bomb(name: "octets of no character set") { text(reporter + "\n") + [UInt8](repeating: 0xFF, count: 10 << 20) },
   ]
 
-  /// KiB of this process: `VmRSS` now, `VmHWM` at the most since ``forgetPeak()``.
-  private static func memory(_ name: String) -> Int {
-    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-    let line = status.split(separator: "\n").first { $0.hasPrefix(name + ":") }
-    return line.flatMap { Int($0.filter(\.isNumber)) } ?? 0
-  }
-
-  /// proc(5): 5 sets the peak to what is resident now. What was freed goes back first, or it would hide what is taken next.
-  private static func forgetPeak() throws {
-    // glibc's, which its module for Swift leaves out.
-    if let trim = dlsym(nil, "malloc_trim") { _ = unsafeBitCast(trim, to: (@convention(c) (Int) -> CInt).self)(0) }
-    try Data("5".utf8).write(to: URL(fileURLWithPath: "/proc/self/clear_refs"))
-  }
-
   @Test(arguments: bombs) func costsBoundedTimeAndMemory(_ bomb: Bomb) throws {
     let octets = bomb.make()
-    try Self.forgetPeak()
-    let before = Self.memory("VmRSS")
     let start = ContinuousClock.now
-    let feedback = FeedbackReport.read(octets)
-    let took = ContinuousClock.now - start
-    let peak = Self.memory("VmHWM") - before
-    #expect(took < .seconds(30))
+    let (feedback, peak) = try PeakMemory.during { FeedbackReport.read(octets) }
+    #expect(ContinuousClock.now - start < .seconds(30))
     #expect(peak < 64 * 1024)
     #expect(feedback.recipients.count <= 512)
   }
