@@ -31,7 +31,8 @@ struct InboundParts: Sendable {
     let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, tell: tell)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
-      feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts, providers: config.providers),
+      feedback: FeedbackDesk(
+        signer: signer, history: history, store: store, returned: returned, counts: counts, providers: config.providers),
       postmaster: PostmasterRelay(config: config, intake: intake, keys: keys, counts: counts), unsubscriptions: unsubscriptions,
       mails: mails, counts: counts, authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log)
     api = InboundRoutesAPI(config: config, routes: routes, mails: mailStore) { mail in
