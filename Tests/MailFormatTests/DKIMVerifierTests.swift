@@ -81,6 +81,18 @@ import Testing
     #expect(DKIMVerifier(Array("\r\nno header".utf8)) == nil)
   }
 
+  /// A stranger's key and signature are no leave to have millions of fields taken apart.
+  @Test func aHugeHeaderIsNotLookedAt() async throws {
+    let (octets, records) = try signed()
+    let filler = Array("X-Many: a\r\n".utf8)
+    let few = Array(repeatElement(filler, count: 1000).joined()) + octets
+    #expect(try await verdicts(few, records).map(\.result) == [.pass, .pass])
+    let many = Array(repeatElement(filler, count: DKIMVerifier.longestHeader / filler.count + 1).joined()) + octets
+    #expect(DKIMVerifier(many) == nil)
+    // The header counts, not what follows it.
+    #expect(DKIMVerifier(octets + [UInt8](repeating: 0x61, count: 2 * DKIMVerifier.longestHeader)) != nil)
+  }
+
   @Test(arguments: ["simple/simple", "relaxed/simple", "simple/relaxed", "relaxed/relaxed"])
   func signaturesOfAnotherProgram(methods: String) async throws {
     let scratch = try Scratch()

@@ -39,14 +39,28 @@ package struct DKIMVerifier: Sendable {
   /// Signatures looked at in one message; the rest is left out.
   package static let most = 5
 
+  /// Octets of the longest header that is looked at: a million fields cost hundreds of times what they take on the wire, and no
+  /// signer makes them.
+  package static let longestHeader = 256 << 10
+
   private let fields: [[UInt8]]
   private let body: [UInt8]
 
-  /// Nil when the message has no header.
+  /// Nil when the message has no header, or none that ends within ``longestHeader``.
   package init?(_ octets: [UInt8]) {
+    guard Self.endsInTime(octets) else { return nil }
     guard let split = try? MessageRenderer.split(octets) else { return nil }
     fields = split.fields
     body = split.body
+  }
+
+  private static func endsInTime(_ octets: [UInt8]) -> Bool {
+    guard octets.count > longestHeader else { return true }
+    var run: UInt32 = 0
+    return octets.prefix(longestHeader).contains { octet in
+      run = run << 8 | UInt32(octet)
+      return run == 0x0D0A_0D0A
+    }
   }
 
   /// One verdict for each signature, in the order of the header.
