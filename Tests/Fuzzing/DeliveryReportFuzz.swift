@@ -4,7 +4,12 @@ import Feedback
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
   let octets = Array(UnsafeBufferPointer(start: data, count: size))
-  _ = FeedbackReport.read(octets)
+  let feedback = FeedbackReport.read(octets)
+  precondition(feedback.recipients.count <= 512 && feedback.hints.count <= 64)
+  // The line ends of whoever passed it on do not matter.
+  if !octets.contains(0x0D), size < 4096 {
+    precondition(FeedbackReport.read(octets.flatMap { $0 == 0x0A ? [0x0D, 0x0A] : [$0] }) == feedback, "CRLF reads otherwise")
+  }
   let status = "From: mailer-daemon@a.example\nContent-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
   _ = FeedbackReport.read(Array(status.utf8) + octets)
   let text = "From: mailer-daemon@a.example\nSubject: failure notice\n\nThis could not be delivered:\n"

@@ -13,5 +13,8 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     case .forged, .notVERP: break
     }
   }
+  let number = MessageNumber(UInt64(size) &* 0x9E37_79B9_7F4A_7C15)
+  let ours = VERPSigner.prefix + signer.token(number)
+  precondition(ours.utf8.count <= 64 && signer.verify(localPart: ours.uppercased(), now: 0) == .message(number))
   return 0
 }

@@ -72,6 +72,19 @@ package enum DNSRecordData {
     return nil
   }
 
+  /// The strings of one TXT record without anything between them (RFC 7208 §3.3). Nil when malformed.
+  package static func text(_ bytes: [UInt8]) -> String? {
+    var whole: [UInt8] = []
+    var index = 0
+    while index < bytes.count {
+      let end = index + 1 + Int(bytes[index])
+      guard end <= bytes.count else { return nil }
+      whole += bytes[(index + 1)..<end]
+      index = end
+    }
+    return String(decoding: whole, as: UTF8.self)
+  }
+
   package static func mx(_ bytes: [UInt8]) -> (preference: Int, host: String)? {
     guard bytes.count >= 3, let host = name(bytes[2...]) else { return nil }
     return (Int(bytes[0]) << 8 | Int(bytes[1]), host)

@@ -85,7 +85,7 @@ struct InboundAuthenticator: Sendable {
   private static func texts(_ name: String, _ ask: @Sendable (String, DNSType) async -> DNSAnswer) async -> Result<[String], Fault> {
     let answer = await ask(name, .txt)
     switch answer.status {
-    case .found: return .success(answer.records.compactMap(IdentityLookup.text))
+    case .found: return .success(answer.records.compactMap(DNSRecordData.text))
     case .noData, .noSuchName: return .success([])
     case .unknown(let why): return .failure(Fault(text: why))
     }

@@ -36,7 +36,7 @@ struct IdentityLookup: Sendable {
     return await SPFEvaluator.coverage(of: address, domain: domain) { question in
       let answer =
         switch question {
-        case .txt(let name): Self.answer(await resolve(name, .txt), Self.text)
+        case .txt(let name): Self.answer(await resolve(name, .txt), DNSRecordData.text)
         case .a(let name): Self.answer(await resolve(name, .a)) { DNSRecordData.address($0) }
         case .aaaa(let name): Self.answer(await resolve(name, .aaaa)) { DNSRecordData.address($0) }
         case .mx(let name): Self.answer(await resolve(name, .mx)) { DNSRecordData.mx($0)?.host }
@@ -57,18 +57,5 @@ struct IdentityLookup: Sendable {
     case .noData, .noSuchName: return .nothing
     case .unknown(let why): return .failed(why)
     }
-  }
-
-  /// The strings of one TXT record without anything between them (RFC 7208 §3.3).
-  static func text(_ bytes: [UInt8]) -> String? {
-    var whole: [UInt8] = []
-    var index = 0
-    while index < bytes.count {
-      let end = index + 1 + Int(bytes[index])
-      guard end <= bytes.count else { return nil }
-      whole += bytes[(index + 1)..<end]
-      index = end
-    }
-    return String(decoding: whole, as: UTF8.self)
   }
 }

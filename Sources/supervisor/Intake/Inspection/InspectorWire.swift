@@ -3,23 +3,6 @@ import MailModel
 import NIOCore
 import NIOPosix
 
-enum InspectionError: Error, Equatable, CustomStringConvertible {
-  case timeOut
-  case closed
-  case answerTooLong
-  /// An answer that is none.
-  case unreadable(String)
-
-  var description: String {
-    switch self {
-    case .timeOut: "no answer in time"
-    case .closed: "the connection was closed without an answer"
-    case .answerTooLong: "the answer is too long"
-    case .unreadable(let text): text
-    }
-  }
-}
-
 /// One question to an inspector and its answer, over a connection of its own. Not by an HTTP client: such a client holds back
 /// after failed connects, and an inspector that is back is to be asked at once.
 enum InspectorWire {
