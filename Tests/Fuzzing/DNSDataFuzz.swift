@@ -16,6 +16,6 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     precondition(policy.result(author: "a.example", spf: nil, dkim: []) == .fail)
     precondition(policy.result(author: "a.example", spf: "a.example", dkim: []) == .pass)
   }
-  for name in DMARCPolicy.names(of: text) { precondition(name.hasPrefix("_dmarc.")) }
+  for name in DMARCPolicy.names(of: text) { precondition(name.utf8.starts(with: "_dmarc.".utf8)) }
   return 0
 }
