@@ -207,7 +207,8 @@ enum Installation {
     await keys.setChangeHandler { await fleet.forgetKey(domain: $0) }
 
     let verp = VERPSigner(key: config.bounce.verpKey, installation: config.redis.prefix + "@" + config.bounce.domain)
-    let unsubscriptions = Unsubscriptions(store: store, signer: verp, tell: tell)
+    let unsubscriptions = Unsubscriptions(
+      store: store, host: host, signer: verp, done: done, unsure: { await outcomes.policyIsStale() })
     let admission = Admission(store: store, config: inForce, log: log)
     let intake = Intake(
       store: store, host: host, config: inForce, numbers: MessageNumbers(store: store), verp: verp,

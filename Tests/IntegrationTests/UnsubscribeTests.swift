@@ -56,7 +56,10 @@ import Testing
     try await eventually("the others arrive") { mta.log.count == 5 }
     #expect(!mta.log.all.contains { $0.messageID == "u-4" })
 
-    // Back again.
+    // Back again, but not by a wish that is older than the last click.
+    let path = "/v1/unsubscribes/spring/ann@d0.test-zone.example?organizationId=acme"
+    #expect(try await mta.call("DELETE", path + "&before=2020-01-01T00:00:00Z", body: nil).json["removed"] as? Bool == false)
+    #expect(try await mta.call("DELETE", path + "&before=yesterday", body: nil).status == 400)
     let back = try await mta.call("DELETE", "/v1/unsubscribes/spring/ann@d0.test-zone.example?organizationId=acme", body: nil)
     #expect(back.json["removed"] as? Bool == true)
     try await mta.send("u-7", to: "ann@d0.test-zone.example", ["unsubscribe": true, "campaignId": "spring"])
@@ -68,6 +71,33 @@ import Testing
       let answer = try await mta.call("POST", "/send", body: String(body))
       #expect(answer.status == 400 && answer.body.contains("unsubscribe"), "\(bad): \(answer.body)")
     }
+    await mta.tearDown()
+  }
+
+  /// An end between Redis and the disk: the event is told after the start, once, and the list stays silent.
+  @Test func anEventThatWasNotWrittenIsToldAfterACrash() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    options.extra = "unsubscribe: { base_url: \"https://mail.example/\" }"
+    let mta = try await MTAFixture(options, failPoint: "supervisor-before-outbox")
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    try await mta.send("u-1", to: "ann@d0.test-zone.example", ["unsubscribe": true, "campaignId": "spring"])
+    try await eventually("it is told as sent") { mta.receiver.messageIDs("sent") == ["u-1"] }
+    let value = try #require(mta.log.all.first?.field("List-Unsubscribe"))
+    let link = try #require(value.wholeMatch(of: #/<https://mail\.example(/u/[A-Za-z0-9_-]+)>/#)?.1)
+    mta.armFailPoint()
+    _ = try? await mta.call("POST", String(link), body: "List-Unsubscribe=One-Click", key: nil)
+    try await eventually("it was killed there") { !mta.isFailPointArmed }
+    try await mta.killSupervisor()
+    try await mta.start()
+    try await eventually("it is told") { mta.receiver.messageIDs("unsubscribed") == ["u-1"] }
+    #expect(try await mta.call("POST", String(link), body: "List-Unsubscribe=One-Click", key: nil).status == 200)
+    try await mta.send("u-2", to: "ann@d0.test-zone.example", ["unsubscribe": true, "campaignId": "spring"])
+    try await eventually("the list is silent") { mta.receiver.messageIDs("failed") == ["u-2"] }
+    #expect(Set(mta.receiver.all.filter { $0.event == "unsubscribed" }.map { $0.headers["webhook-id"] }).count == 1)
     await mta.tearDown()
   }
 }

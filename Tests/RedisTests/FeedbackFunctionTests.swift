@@ -32,6 +32,34 @@ import Testing
     world.stop()
   }
 
+  /// Row and event of an unsubscription stand or fall together; whoever asked to leave after they came back stays away.
+  @Test func leavingAListIsToldInOneStep() async throws {
+    let world = try await QueueStoreTests.World()
+    defer { world.stop() }
+    let (store, field) = (world.store, "u@b.example\nspring")
+    func leave(_ now: Milliseconds, id: String = "m 1") async throws -> Bool {
+      try await store.leave(host: "host", organisation: "o", field: field, messageID: id, done: [1, 2], now: now) != nil
+    }
+    #expect(try await leave(1_000))
+    #expect(try world.redis.cli("HGET", "{mta}:uns:o", field) == "1000 1000 m 1")
+    #expect(try await store.readDone(host: "host", after: "-", limit: 10).map(\.record) == [[1, 2]])
+    #expect(try await !leave(2_000, id: "m 2"))
+    #expect(try world.redis.cli("HGET", "{mta}:uns:o", field) == "1000 2000 m 1")
+    #expect(try await store.readDone(host: "host", after: "-", limit: 10).count == 1)
+    #expect(try await !store.rejoin(organisation: "o", field: field, before: 1_999))
+    #expect(try await !store.rejoin(organisation: "p", field: field, before: nil))
+    #expect(try await store.rejoin(organisation: "o", field: field, before: 2_000))
+    #expect(try await !store.rejoin(organisation: "o", field: field, before: nil))
+    #expect(try world.redis.cli("EXISTS", "{mta}:uns:o") == "0")
+    // Rows of an earlier version: one whose event may never have been written, and one that was told.
+    _ = try world.redis.cli("HSET", "{mta}:uns:o", field, "5 untold m 1")
+    #expect(try await leave(3_000))
+    _ = try world.redis.cli("HSET", "{mta}:uns:o", field, "5 told m 1")
+    #expect(try await !store.rejoin(organisation: "o", field: field, before: 4))
+    #expect(try await !leave(4_000))
+    #expect(try world.redis.cli("HGET", "{mta}:uns:o", field) == "5 4000 m 1")
+  }
+
   /// A row by hand ends after a week: what a complaint says must not end with it.
   @Test func aLastingRowStandsOverOneThatEnds() async throws {
     let world = try await QueueStoreTests.World()

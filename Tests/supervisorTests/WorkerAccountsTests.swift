@@ -127,7 +127,7 @@ import Testing
           _ = try await worker.client.send(command)
         }, "\(words)")
     }
-    for function in ["mta1_accept", "mta1_dispatch", "mta1_effects", "mta1_feedback", "mta1_resend"] {
+    for function in ["mta1_accept", "mta1_dispatch", "mta1_effects", "mta1_feedback", "mta1_leave", "mta1_rejoin", "mta1_resend"] {
       #expect(
         await isForbidden { _ = try await worker.client.send(RedisCommand.function(function, prefix: "{mta}")) }, "\(function)")
     }

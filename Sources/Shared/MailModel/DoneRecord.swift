@@ -35,7 +35,7 @@ package struct DoneRecord: Sendable, Equatable {
   package var at: Milliseconds
   package var events: [Event] = []
   package var final: Final?
-  /// Encoded ``MessageRecord`` and ``AttemptResult``, for history.
+  /// Encoded ``MessageRecord`` and ``AttemptResult``, for history; both empty in a row of events about no message.
   package var record: [UInt8]
   package var outcome: [UInt8]
   package var deferrals: Int
@@ -108,6 +108,6 @@ package struct DoneRecord: Sendable, Equatable {
       }
     }
     final = state.map { Final(state: $0, reason: reason) }
-    guard !record.isEmpty else { throw .missing(tag: Tag.record) }
+    guard !record.isEmpty || !events.isEmpty else { throw .missing(tag: Tag.record) }
   }
 }

@@ -46,4 +46,34 @@ extension QueueStore {
     guard let id = try await client.send(command).string else { throw RedisError.unexpected("feedback") }
     return id.isEmpty ? nil : id
   }
+
+  /// Somebody leaves a list: row and event in one step.
+  /// - Parameters:
+  ///   - field: address, line feed, list.
+  ///   - done: the event, for the outbox.
+  /// - Returns: the `done` id; nil when they had left before, and then only the time at which they asked last is noted.
+  package func leave(host: String, organisation: String, field: String, messageID: String, done: [UInt8], now: Milliseconds) async throws
+    -> String?
+  {
+    var command = RedisCommand.function("mta1_leave", prefix: keys.prefix, capacity: done.count + 512)
+    command.add(host)
+    command.add(organisation)
+    command.add(field)
+    command.add(now)
+    command.add(messageID)
+    command.add(done)
+    guard let id = try await client.send(command).string else { throw RedisError.unexpected("leave") }
+    return id.isEmpty ? nil : id
+  }
+
+  /// Somebody is back on a list.
+  /// - Parameter before: who asked to leave after it stays away; nil = whenever they asked.
+  /// - Returns: whether there was a row and it is gone.
+  package func rejoin(organisation: String, field: String, before: Milliseconds?) async throws -> Bool {
+    var command = RedisCommand.function("mta1_rejoin", prefix: keys.prefix)
+    command.add(organisation)
+    command.add(field)
+    if let before { command.add(before) } else { command.add("") }
+    return try await client.send(command).int == 1
+  }
 }

@@ -120,7 +120,7 @@ end
 
 -- Suppression rows: hash `sup:<organisation or *>`, address → `<until ms or 0> <reason> <since ms> <source>`. Whom a message may
 -- not reach is its address, and behind a line feed the list that its recipient may have left: hash `uns:<organisation>`,
--- `<address> LF <list>` → `<since ms> told|untold <message id>`.
+-- `<address> LF <list>` → `<since ms> <last asked ms> <message id>`; see leave.
 local function is_suppressed(p, org, address, now)
   local bare = string.match(address, '^([^\n]*)\n')
   if bare then
@@ -443,6 +443,34 @@ local function feedback(keys, argv)
   return id
 end
 
+-- leave: somebody leaves a list; row and event stand or fall together. ARGV host, organisation, address LF list, now, message id,
+-- done record. Who had left before is not told of again, but is known to have asked now: see rejoin. (A row whose second word is
+-- `untold` is an earlier version's, which wrote the event apart.) Answers the done id, '' when they had left before.
+local function leave(keys, argv)
+  local p = keys[1]
+  local host, org, field, now, message_id, record = unpack(argv, 1, 6)
+  local key = p .. NAME.unsubscribed .. org
+  local since, last, first_id = string.match(redis.call('HGET', key, field) or '', '^(%d+) (%S+) (.*)$')
+  if since and last ~= 'untold' then
+    redis.call('HSET', key, field, since .. ' ' .. now .. ' ' .. first_id)
+    return ''
+  end
+  redis.call('HSET', key, field, now .. ' ' .. now .. ' ' .. message_id)
+  return redis.call('XADD', p .. NAME.done .. host, '*', 'n', '0', 'a', '0', 'd', record)
+end
+
+-- rejoin: takes the row away, unless they asked to leave after `before` (ms; '' = whenever). ARGV organisation, address LF list,
+-- before. Answers 1 when it was taken away.
+local function rejoin(keys, argv)
+  local key = keys[1] .. NAME.unsubscribed .. argv[1]
+  local row = redis.call('HGET', key, argv[2])
+  if not row then return 0 end
+  local since, last = string.match(row, '^(%d+) (%S+)')
+  local asked = tonumber(last) or tonumber(since) or 0
+  if argv[3] ~= '' and asked > tonumber(argv[3]) then return 0 end
+  return redis.call('HDEL', key, argv[2])
+end
+
 -- ready: moves due messages to their queues. ARGV host, now, limit. Answers moved, next due time or '', heads.
 local function ready(keys, argv)
   local p = keys[1]
@@ -694,6 +722,8 @@ redis.register_function { function_name = 'mta1_settle', callback = settle, flag
 redis.register_function { function_name = 'mta1_replay', callback = replay, flags = flags }
 redis.register_function { function_name = 'mta1_effects', callback = effects, flags = flags }
 redis.register_function { function_name = 'mta1_feedback', callback = feedback, flags = flags }
+redis.register_function { function_name = 'mta1_leave', callback = leave, flags = flags }
+redis.register_function { function_name = 'mta1_rejoin', callback = rejoin, flags = flags }
 redis.register_function { function_name = 'mta1_ready', callback = ready, flags = flags }
 redis.register_function { function_name = 'mta1_conclude', callback = conclude, flags = flags }
 redis.register_function { function_name = 'mta1_conclude_part', callback = conclude_part, flags = flags }

@@ -9,20 +9,25 @@ struct Unsubscriptions: Sendable {
     var address: String
     var list: String
     var since: Milliseconds
+    /// When they asked last: a link can be followed again.
+    var last: Milliseconds
+    /// The message whose link they followed first.
     var messageID: String
-    /// Its event is in the outbox.
-    var isTold: Bool
   }
 
   private let store: QueueStore
   private let signer: VERPSigner
-  private let tell: @Sendable ([DoneRecord.Event]) async throws -> Void
+  private let host: String
+  private let done: DoneWriter
+  private let unsure: @Sendable () async -> Void
 
-  /// - Parameter tell: stores events durably, each once by its id.
-  init(store: QueueStore, signer: VERPSigner, tell: @escaping @Sendable ([DoneRecord.Event]) async throws -> Void) {
+  /// - Parameter unsure: what this host left in `done` is to be read again: a row may stand there that nobody holds.
+  init(store: QueueStore, host: String, signer: VERPSigner, done: DoneWriter, unsure: @escaping @Sendable () async -> Void) {
     self.store = store
+    self.host = host
     self.signer = signer
-    self.tell = tell
+    self.done = done
+    self.unsure = unsure
   }
 
   private func hash(_ organisation: String) -> RedisHash {
@@ -31,23 +36,33 @@ struct Unsubscriptions: Sendable {
 
   func token(_ text: some StringProtocol) -> UnsubscribeToken? { UnsubscribeToken(text, signer: signer) }
 
-  /// Durable when it returns: the row first, then the event. Asking again is harmless, and tells the event again only if it was
-  /// not told.
+  /// Durable when it returns: row and event are written in one step, and told once however often they ask.
   /// - Returns: false when they had left before.
+  /// - Throws: when Redis is away or its answer was lost; asking again is harmless.
   @discardableResult
   func leave(_ token: UnsubscribeToken, now: Milliseconds) async throws -> Bool {
-    let hash = hash(token.organisation)
-    let field = Self.field(token.address, token.list)
-    let isNew = try await hash.setIfAbsent(field, "\(now) untold \(token.messageID)")
-    guard let row = try await hash.get(field), let entry = Self.entry(field, row), !entry.isTold else { return isNew }
-    try await tell([Self.event(token.organisation, entry)])
-    try await hash.set(field, "\(entry.since) told \(entry.messageID)")
-    return isNew
+    let entry = Entry(address: token.address, list: token.list, since: now, last: now, messageID: token.messageID)
+    var row = DoneRecord(number: MessageNumber(0), serial: 0, at: now, record: [], outcome: [], deferrals: 0)
+    row.events = [Self.event(token.organisation, entry)]
+    let id: String?
+    do {
+      id = try await store.leave(
+        host: host, organisation: token.organisation, field: Self.field(token.address, token.list), messageID: token.messageID,
+        done: row.encoded(), now: now)
+    } catch {
+      await unsure()
+      throw error
+    }
+    guard let id else { return false }
+    await done.append([(id, row)])
+    return true
   }
 
-  /// False when they had not left.
-  func comeBack(_ address: String, list: String, organisation: String) async throws -> Bool {
-    try await hash(organisation).remove(Self.field(address, list))
+  /// - Parameter before: when they said that they want the list again: whoever asked to leave after it stays away, also when the two
+  ///   cross each other. Nil = whenever they asked.
+  /// - Returns: false when they had not left, or have asked since.
+  func comeBack(_ address: String, list: String, organisation: String, before: Milliseconds?) async throws -> Bool {
+    try await store.rejoin(organisation: organisation, field: Self.field(address, list), before: before)
   }
 
   func page(_ organisation: String, cursor: String, limit: Int) async throws -> (entries: [Entry], next: String?) {
@@ -61,8 +76,9 @@ struct Unsubscriptions: Sendable {
     let names = field.split(separator: "\n", maxSplits: 1)
     let words = row.split(separator: " ", maxSplits: 2)
     guard names.count == 2, words.count == 3, let since = Int64(words[0]) else { return nil }
+    // An earlier version has a word in place of the second time.
     return Entry(
-      address: String(names[0]), list: String(names[1]), since: since, messageID: String(words[2]), isTold: words[1] == "told")
+      address: String(names[0]), list: String(names[1]), since: since, last: Milliseconds(words[1]) ?? since, messageID: String(words[2]))
   }
 
   private static func event(_ organisation: String, _ entry: Entry) -> DoneRecord.Event {

@@ -25,8 +25,13 @@ struct UnsubscribeRoutes: Sendable {
       APIRoute(method: .get, path: "/v1/unsubscribes", access: .tenant, handler: list),
       APIRoute(method: .delete, path: "/v1/unsubscribes/:list/:email", access: .tenant) { call in
         guard let email = call.parameters["email"].flatMap({ EmailAddress($0) }) else { throw APIError.bad("Invalid email address") }
+        var before: Milliseconds?
+        if let text = call.query["before"] {
+          before = Timestamp.milliseconds(text)
+          guard before != nil else { throw APIError.bad("before must be a time like 2030-01-01T00:00:00Z") }
+        }
         let removed = try await unsubscriptions.comeBack(
-          email.normalised, list: call.parameters["list"] ?? "", organisation: try Self.organisation(call))
+          email.normalised, list: call.parameters["list"] ?? "", organisation: try Self.organisation(call), before: before)
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("removed", .bool(removed))]).string)
       },
     ]
@@ -40,7 +45,7 @@ struct UnsubscribeRoutes: Sendable {
     let entries = page.entries.map { entry in
       JSONObject([
         ("email", .text(entry.address)), ("list", .text(entry.list)), ("since", .text(Timestamp.rfc3339(entry.since))),
-        ("messageId", .text(entry.messageID)),
+        ("last", .text(Timestamp.rfc3339(entry.last))), ("messageId", .text(entry.messageID)),
       ])
     }
     var object = JSONObject([("entries", JSONObject.list(entries))])
