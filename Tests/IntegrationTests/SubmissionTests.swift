@@ -165,6 +165,12 @@ import Testing
     #expect(try refusal({ $0 }, "SIZE=99999999").hasPrefix("552 5.3.4"))
     #expect(try rig.submit(file, to: "a@localhost").hasPrefix("235 250 553"))
     #expect(rig.mta.log.count == 0)
+    // A key of a name that no tenant may have, as another version may have made it.
+    let odd = "owlat_" + String(repeating: "1", count: 32)
+    let sum = try run("/usr/bin/openssl", ["dgst", "-sha256", "-r", try rig.write(odd, "odd")]).output.prefix(64)
+    let row = "{\"organizationId\":\"system\",\"name\":\"n\",\"createdAt\":1,\"prefix\":\"owlat_1111\"}"
+    _ = try rig.mta.redis("HSET", "{mta}:cred", String(sum), row)
+    #expect(try rig.submit(file, to: to, key: odd).hasPrefix("535 5.7.8 the key's organizationId must not be system"))
     // The master key may too; its mail is nobody's.
     #expect(try rig.submit(file, to: to, key: MTAFixture.key).contains("queued as"))
     try await eventually("it arrives") { rig.mta.log.count == 1 }

@@ -50,6 +50,8 @@ import Testing
     ("organizationId", "", "400 Missing required field: organizationId"),
     ("organizationId", "a\nb", "400 organizationId must be 1 to 128 characters without control characters"),
     ("organizationId", "*", "400 organizationId must not be *"),
+    ("organizationId", "system", "400 organizationId must not be system: system mail must use /send/system"),
+    ("organizationId", "__postmaster__", "400 organizationId must not be __postmaster__: it is reserved"),
     ("organizationId", "postbox", "400 Postbox mail must use /send/postbox"),
     ("dkimDomain", "", "400 Missing required field: dkimDomain"),
     ("dkimDomain", "no domain", "400 dkimDomain must be a domain name"),

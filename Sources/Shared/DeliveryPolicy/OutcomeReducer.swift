@@ -116,7 +116,7 @@ package struct OutcomeReducer: Sendable {
     }
     guard !verdict.isDeferral else { return deferral(input, writer, reply, now, random) }
     var suppression: OutcomeEffects.Suppression?
-    if verdict.suppresses, input.record.deliveryDomain != "member_test",
+    if verdict.suppresses, input.record.deliveryDomain != "member_test", input.record.organisation != Organisation.postmaster,
       let address = EmailAddress(input.record.recipient)
     {
       suppression = .init(

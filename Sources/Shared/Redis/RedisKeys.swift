@@ -73,6 +73,8 @@ package struct RedisKeys: Sendable {
   package var urlBlocklist: String { prefix + ":urls" }
   /// Hash: `domain:address` → JSON of an inbound route.
   package var inboundRoutes: String { prefix + ":inbound" }
+  /// String: how a message to postmaster ended; lives longer than anybody looks.
+  func relayEnd(_ messageID: String) -> String { prefix + ":relay:" + messageID }
   /// Hash: recipient domain → JSON of its outbound TLS mode.
   package var outboundTLS: String { prefix + ":tls" }
   /// Hash: `org:`, `domain:`, `pool:`, `campaign:` or `tag:` and a name → JSON of an operator's pause.

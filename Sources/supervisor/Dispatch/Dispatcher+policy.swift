@@ -10,7 +10,8 @@ extension Dispatcher {
     of pick: PlannedPick, _ provider: MailboxProvider, _ limits: OrganisationLimits.Limits?, _ now: Milliseconds
   ) -> [DispatchCounter] {
     let organisation = pick.part.organisation
-    var list = limits.map { OrganisationLimits.counters(organisation, $0, now) } ?? []
+    let isTenant = organisation != Organisation.postmaster
+    var list = isTenant ? limits.map { OrganisationLimits.counters(organisation, $0, now) } ?? [] : []
     for key in [PolicyBook.BreakerKey(organisation: organisation, provider: nil), .init(organisation: organisation, provider: provider)] {
       guard let generation = breakers.probing(key, now: now) else { continue }
       list.append(

@@ -19,6 +19,8 @@ final class InboundCounts: Sendable {
     case forged
     case unknownRecipient = "unknown_recipient"
     case relayed
+    /// Mail to postmaster that could not be relayed, and is held.
+    case relayFailed = "relay_failed"
     case routed
     case later
   }

@@ -38,7 +38,7 @@ actor InboundForwarder {
   func run() async {
     while !Task.isCancelled {
       do {
-        let mails = try await store.due(now: SystemClock.now(), limit: Self.parallel)
+        let mails = try await store.due(.forwarding, now: SystemClock.now(), limit: Self.parallel)
         if mails.isEmpty {
           await signal.wait(atMost: .seconds(1))
           continue
@@ -59,16 +59,18 @@ actor InboundForwarder {
         let secret = route.secret ?? secret()
       else {
         log.warning("a mail's inbound route is gone; it is held", metadata: ["inbound.id": "\(mail.id)"])
-        return try await store.giveUp(mail.id)
+        return try await store.hold(mail.id, reason: "its route is gone")
       }
-      let headers = WebhookSignature(secret: secret).headers(id: mail.id, body: mail.payload, seconds: SystemClock.now() / 1000)
-      let status = (try? await post(url, headers, mail.payload)) ?? 0
+      guard let content = try await store.content(mail.id) else { return }
+      let body = String(decoding: content, as: UTF8.self)
+      let headers = WebhookSignature(secret: secret).headers(id: mail.id, body: body, seconds: SystemClock.now() / 1000)
+      let status = (try? await post(url, headers, body)) ?? 0
       if (200..<300).contains(status) {
         forwarded += 1
         try await store.drop(mail.id)
       } else if SystemClock.now() - mail.receivedAt > Self.patience {
         log.error("an inbound route's endpoint takes no mail; it is held", metadata: ["inbound.id": "\(mail.id)", "status": "\(status)"])
-        try await store.giveUp(mail.id)
+        try await store.hold(mail.id, reason: "its endpoint does not take it")
       } else {
         let delay = Self.schedule[min(mail.tries, Self.schedule.count - 1)]
         try await store.postpone(mail.id, until: SystemClock.now() + delay)

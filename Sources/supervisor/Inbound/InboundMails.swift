@@ -19,14 +19,15 @@ struct InboundMails: Sendable {
     let name = Array("\(mail.returnPath)\n\(recipient)\n\(Digest.hex(Digest.sha256(octets)))".utf8)
     let row = InboundStore.Mail(
       id: "in-" + Digest.hex(Array(Digest.sha256(name).prefix(16))), state: route.mode == .endpoint ? .forwarding : .held,
-      routeID: route.id, from: payload.from, recipient: recipient, subject: payload.subject, payload: payload.json, size: octets.count,
+      routeID: route.id, from: payload.from, recipient: recipient, subject: payload.subject, size: octets.count,
       receivedAt: mail.receivedAt)
+    let json = payload.json
     switch route.mode {
     case .endpoint:
-      try await store.store(row)
+      try await store.store(row, content: Array(json.utf8))
       forwarder.wake()
-    case .hold: try await store.store(row)
-    case .accept: try await tell([Self.event(row, route.organizationId, messageID: payload.messageID)])
+    case .hold: try await store.store(row, content: Array(json.utf8))
+    case .accept: try await tell([Self.event(row, json, route.organizationId, messageID: payload.messageID)])
     case .bounce, .reject: return
     }
     counts.add(.routed)
@@ -34,17 +35,18 @@ struct InboundMails: Sendable {
 
   /// Told after all; then it is no longer held.
   func release(_ mail: InboundStore.Mail, organisation: String?) async throws {
-    try await tell([Self.event(mail, organisation, messageID: nil)])
+    guard let content = try await store.content(mail.id) else { return }
+    try await tell([Self.event(mail, String(decoding: content, as: UTF8.self), organisation, messageID: nil)])
     try await store.drop(mail.id)
   }
 
   /// `inbound.received` (contract section 2.3).
-  private static func event(_ mail: InboundStore.Mail, _ organisation: String?, messageID: String?) -> DoneRecord.Event {
+  private static func event(_ mail: InboundStore.Mail, _ payload: String, _ organisation: String?, messageID: String?) -> DoneRecord.Event {
     var head = DeliveryEvent(.inboundReceived)
     head.set("messageId", messageID ?? mail.id)
-    head.set("organizationId", organisation ?? "system", limit: 128)
+    head.set("organizationId", organisation ?? Organisation.system, limit: 128)
     head.set("message", "Inbound from \(mail.from) to \(mail.recipient)")
-    let json = head.json.dropLast() + ",\"inboundPayload\":\(mail.payload),\"timestamp\":\(mail.receivedAt)}"
+    let json = head.json.dropLast() + ",\"inboundPayload\":\(payload),\"timestamp\":\(mail.receivedAt)}"
     return DoneRecord.Event(id: mail.id, kind: head.kind.rawValue, json: String(json), fallbackJSON: nil)
   }
 }

@@ -9,7 +9,11 @@ struct InboundMetrics: Sendable {
       counts.all.map { ([("kind", $0.key.rawValue)], Double($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
     guard let waiting = try? await mails.counts() else { return }
     page.add(
-      "mta_inbound_waiting", .gauge, "Mail of inbound routes on disk: forwarding (its endpoint has not taken it) or on_hold.",
-      [([("state", "forwarding")], Double(waiting.forwarding)), ([("state", "on_hold")], Double(waiting.held))])
+      "mta_inbound_waiting", .gauge,
+      "Mail of inbound routes on disk: forwarding (its endpoint has not taken it), on_hold, or relaying (to the postmaster).",
+      [
+        ([("state", "forwarding")], Double(waiting[.forwarding] ?? 0)), ([("state", "on_hold")], Double(waiting[.held] ?? 0)),
+        ([("state", "relaying")], Double(waiting[.relaying] ?? 0)),
+      ])
   }
 }

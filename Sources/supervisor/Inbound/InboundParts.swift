@@ -29,17 +29,21 @@ struct InboundParts: Sendable {
     let forwarder = InboundForwarder(
       store: mailStore, routes: routes, secret: { secret }, post: Self.poster(config, http, resolver), log: log)
     let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, tell: tell)
+    let postmaster = PostmasterRelay(config: config, intake: intake, keys: keys, mails: mailStore, counts: counts)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
       feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts),
-      postmaster: PostmasterRelay(config: config, intake: intake, keys: keys, counts: counts), unsubscriptions: unsubscriptions,
+      postmaster: postmaster, unsubscriptions: unsubscriptions,
       mails: mails, counts: counts, authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log)
     api = InboundRoutesAPI(config: config, routes: routes, mails: mailStore) { mail in
+      guard mail.routeID != PostmasterRelay.routeID else { return try await postmaster.retry(mail) }
       try await mails.release(mail, organisation: try await routes.route(id: mail.routeID)?.organizationId)
     }
     metrics = InboundMetrics(counts: counts, mails: mailStore)
+    let watch = RelayWatch(mails: mailStore, queue: store, history: history, counts: counts, log: log)
     services = [
       LoopService { await forwarder.run() },
+      LoopService { await watch.run() },
       LoopService {
         while !Task.isCancelled {
           try? await mailStore.prune(before: SystemClock.now() - 7 * 86_400_000)

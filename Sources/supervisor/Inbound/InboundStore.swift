@@ -2,26 +2,33 @@ import Foundation
 import GRDB
 import MailModel
 
-/// Mail of inbound routes that is ours until somebody took it (`inbound.db`): forwards to endpoints that wait for an answer, and
-/// mail that a route holds. Committed before the client is told 250.
+/// Mail of inbound routes and of postmaster that is ours until somebody took it (`inbound.db`): forwards to endpoints that wait for
+/// an answer, mail that a route holds, and what the queue relays to the postmaster. Committed before the client is told 250.
+///
+/// Contents lie in a table of their own: whoever looks at many mails reads none of them.
 final class InboundStore: Sendable {
-  enum State: String, Sendable { case forwarding, held }
+  enum State: String, Sendable { case forwarding, held, relaying }
 
-  struct Mail: Sendable {
+  struct Mail: Sendable, Equatable {
     /// Derived from envelope and content, so that a client that missed our answer does not make two.
     var id: String
     var state: State
-    /// ``InboundRoutes/Route/id``.
+    /// ``InboundRoutes/Route/id``, or ``PostmasterRelay/routeID``.
     var routeID: String
     var from: String
     var recipient: String
+    /// At most ``mostSubject`` characters.
     var subject: String
-    /// JSON as it will be posted or told.
-    var payload: String
+    /// Octets as it came.
     var size: Int
     var receivedAt: Milliseconds
+    /// Of a forward: tries so far. Of a relay: how often it was begun anew.
     var tries = 0
+    /// Why it is held, when no route says so.
+    var reason: String?
   }
+
+  static let mostSubject = 256
 
   private let database: DatabaseQueue
 
@@ -30,35 +37,64 @@ final class InboundStore: Sendable {
     configuration.prepareDatabase { try EventOutbox.tune($0) }
     database = try DatabaseQueue(path: path, configuration: configuration)
     try database.write { db in
-      try db.execute(
-        sql: """
-          CREATE TABLE IF NOT EXISTS mail(id TEXT PRIMARY KEY, state TEXT NOT NULL, route TEXT NOT NULL, sender TEXT NOT NULL,
-            recipient TEXT NOT NULL, subject TEXT NOT NULL, payload TEXT NOT NULL, size INTEGER NOT NULL, received_at INTEGER NOT NULL,
-            due_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-          CREATE INDEX IF NOT EXISTS mail_by_due ON mail(state, due_at);
-          CREATE TABLE IF NOT EXISTS seen(id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-          CREATE INDEX IF NOT EXISTS seen_by_time ON seen(at);
-          """)
+      // Files of the first version have the content in each row.
+      let isOld = try db.tableExists("mail") && db.columns(in: "mail").contains { $0.name == "payload" }
+      if isOld { try db.execute(sql: "ALTER TABLE mail RENAME TO mail_before") }
+      try db.execute(sql: Self.schema)
+      if isOld { try db.execute(sql: Self.migration) }
+      try db.execute(sql: Self.indexes)
     }
   }
 
+  private static let schema = """
+    CREATE TABLE IF NOT EXISTS mail(id TEXT PRIMARY KEY, state TEXT NOT NULL, route TEXT NOT NULL, sender TEXT NOT NULL,
+      recipient TEXT NOT NULL, subject TEXT NOT NULL, size INTEGER NOT NULL, bytes INTEGER NOT NULL, received_at INTEGER NOT NULL,
+      due_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, tried_at INTEGER NOT NULL DEFAULT 0,
+      tried_for INTEGER NOT NULL DEFAULT 0, reason TEXT) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS content(id TEXT PRIMARY KEY, octets BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS seen(id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+    """
+
+  private static let migration = """
+    INSERT INTO content(id, octets) SELECT id, CAST(payload AS BLOB) FROM mail_before;
+    INSERT INTO mail(id, state, route, sender, recipient, subject, size, bytes, received_at, due_at, tries)
+      SELECT id, state, route, sender, recipient, substr(subject, 1, 256), size, length(CAST(payload AS BLOB)), received_at, due_at, tries
+      FROM mail_before;
+    DROP TABLE mail_before;
+    """
+
+  private static let indexes = """
+    CREATE INDEX IF NOT EXISTS mail_by_route ON mail(state, route, due_at, received_at);
+    CREATE INDEX IF NOT EXISTS mail_by_time ON mail(state, received_at);
+    CREATE INDEX IF NOT EXISTS seen_by_time ON seen(at);
+    """
+
   /// Durable when it returns. What was stored before, even if it has left since, is not stored again.
-  func store(_ mail: Mail) async throws {
+  /// - Parameter isNew: known to be: stored whatever is remembered.
+  func store(_ mail: Mail, content: [UInt8], isNew: Bool = false) async throws {
     try await database.write { db in
       try db.execute(sql: "INSERT OR IGNORE INTO seen(id, at) VALUES (?, ?)", arguments: [mail.id, mail.receivedAt])
-      guard db.changesCount > 0 else { return }
+      guard isNew || db.changesCount > 0 else { return }
+      try db.execute(sql: "INSERT OR REPLACE INTO content(id, octets) VALUES (?, ?)", arguments: [mail.id, Data(content)])
       try db.execute(
         sql: """
-          INSERT INTO mail(id, state, route, sender, recipient, subject, payload, size, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+          INSERT OR REPLACE INTO mail(id, state, route, sender, recipient, subject, size, bytes, received_at, tries, reason)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
-          mail.id, mail.state.rawValue, mail.routeID, mail.from, mail.recipient, mail.subject, mail.payload, mail.size, mail.receivedAt,
+          mail.id, mail.state.rawValue, mail.routeID, mail.from, mail.recipient, String(mail.subject.prefix(Self.mostSubject)), mail.size,
+          content.count, mail.receivedAt, mail.tries, mail.reason,
         ])
     }
   }
 
-  func due(now: Milliseconds, limit: Int) async throws -> [Mail] {
-    try await rows("state = 'forwarding' AND due_at <= ? ORDER BY due_at, received_at LIMIT ?", [now, limit])
+  /// - Parameter route: nil = of all.
+  func due(_ state: State, route: String? = nil, now: Milliseconds, limit: Int) async throws -> [Mail] {
+    guard let route else {
+      return try await rows("state = ? AND due_at <= ? ORDER BY due_at, received_at LIMIT ?", [state.rawValue, now, limit])
+    }
+    return try await rows(
+      "state = ? AND route = ? AND due_at <= ? ORDER BY due_at, received_at LIMIT ?", [state.rawValue, route, now, limit])
   }
 
   func held(limit: Int, offset: Int) async throws -> [Mail] {
@@ -67,26 +103,52 @@ final class InboundStore: Sendable {
 
   func heldMail(_ id: String) async throws -> Mail? { try await rows("state = 'held' AND id = ?", [id]).first }
 
+  /// Of a forward or of what a route holds: JSON as it will be posted or told. Of a relay: the mail. Nil when it has left.
+  func content(_ id: String) async throws -> [UInt8]? {
+    try await database.read { db in
+      try Data.fetchOne(db, sql: "SELECT octets FROM content WHERE id = ?", arguments: [id]).map { [UInt8]($0) }
+    }
+  }
+
   func postpone(_ id: String, until: Milliseconds) async throws {
     try await change("UPDATE mail SET due_at = ?, tries = tries + 1 WHERE id = ?", [until, id])
   }
 
+  /// Looked at again then; that was no try.
+  func lookAgain(_ id: String, at due: Milliseconds) async throws {
+    try await change("UPDATE mail SET due_at = ? WHERE id = ?", [due, id])
+  }
+
   /// Refused for good or too long: kept, shown among the held, and no longer tried.
-  func giveUp(_ id: String) async throws { try await change("UPDATE mail SET state = 'held' WHERE id = ?", [id]) }
+  func hold(_ id: String, reason: String) async throws {
+    try await change("UPDATE mail SET state = 'held', reason = ? WHERE id = ?", [String(reason.prefix(512)), id])
+  }
+
+  /// What was held is on its way again.
+  func resume(_ id: String, as state: State, tries: Int) async throws {
+    try await change(
+      "UPDATE mail SET state = ?, tries = ?, due_at = 0, tried_at = 0, tried_for = 0, reason = NULL WHERE id = ? AND state = 'held'",
+      [state.rawValue, tries, id])
+  }
 
   /// Taken, or told, or dropped by an operator. False when it was not there.
   @discardableResult
-  func drop(_ id: String) async throws -> Bool { try await change("DELETE FROM mail WHERE id = ?", [id]) }
+  func drop(_ id: String) async throws -> Bool {
+    try await database.write { db in
+      try db.execute(sql: "DELETE FROM mail WHERE id = ?", arguments: [id])
+      let wasThere = db.changesCount > 0
+      try db.execute(sql: "DELETE FROM content WHERE id = ?", arguments: [id])
+      return wasThere
+    }
+  }
 
   /// Forgets whom it has seen; what waits stays.
   func prune(before limit: Milliseconds) async throws { try await change("DELETE FROM seen WHERE at < ?", [limit]) }
 
-  func counts() async throws -> (forwarding: Int, held: Int) {
+  func counts() async throws -> [State: Int] {
     try await database.read { db in
-      (
-        try Int.fetchOne(db, sql: "SELECT count(*) FROM mail WHERE state = 'forwarding'") ?? 0,
-        try Int.fetchOne(db, sql: "SELECT count(*) FROM mail WHERE state = 'held'") ?? 0
-      )
+      let rows = try Row.fetchAll(db, sql: "SELECT state, count(*) FROM mail GROUP BY state")
+      return Dictionary(rows.compactMap { row in State(rawValue: row[0]).map { ($0, row[1]) } }, uniquingKeysWith: { first, _ in first })
     }
   }
 
@@ -103,8 +165,8 @@ final class InboundStore: Sendable {
       try Row.fetchAll(db, sql: "SELECT * FROM mail WHERE " + condition, arguments: arguments).map { row in
         Mail(
           id: row["id"], state: State(rawValue: row["state"]) ?? .held, routeID: row["route"], from: row["sender"],
-          recipient: row["recipient"], subject: row["subject"], payload: row["payload"], size: row["size"],
-          receivedAt: row["received_at"], tries: row["tries"])
+          recipient: row["recipient"], subject: row["subject"], size: row["size"], receivedAt: row["received_at"], tries: row["tries"],
+          reason: row["reason"])
       }
     }
   }

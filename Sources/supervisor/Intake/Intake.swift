@@ -255,7 +255,9 @@ actor Intake {
       number: number, record: record, identity: submission.workAttemptID ?? submission.messageID,
       group: Group(set: submission.ipSet.description, domain: submission.recipient.domain),
       score: submission.band.score(acceptedAt: start), due: submission.sendAt, contentHash: ready.hash,
-      receiptUntil: max(start + Self.receiptLife, expires), address: submission.recipient.normalised)
+      receiptUntil: max(start + Self.receiptLife, expires),
+      // No suppression names nobody.
+      address: submission.organisation == Organisation.postmaster ? "" : submission.recipient.normalised)
     item.list = submission.list
     if let objection = submission.objection { item.outcome = Dispatcher.outcome(.screened, now, detail: objection) }
     item.heldFor = pauses.reason(campaign: submission.campaignID, tags: submission.tags)

@@ -145,14 +145,15 @@ struct SendValidator: Sendable {
     guard organisation.utf8.count <= 128, !Self.hasControl(organisation) else {
       throw .bad("organizationId must be 1 to 128 characters without control characters")
     }
-    // What suppression calls everybody.
-    guard organisation != Suppressions.everybody else { throw .bad("organizationId must not be *") }
     switch mode {
-    case .system where organisation != "system": throw .forbidden("System intake requires the master credential")
+    case .system where organisation != Organisation.system: throw .forbidden("System intake requires the master credential")
     case .postbox where organisation != "postbox": throw .forbidden("Postbox intake requires the master credential")
     case .send where organisation == "postbox": throw .bad("Postbox mail must use /send/postbox")
-    default: return organisation
+    case .send:
+      if let objection = Organisation.objection(organisation) { throw .bad("organizationId \(objection)") }
+    case .system, .postbox: break
     }
+    return organisation
   }
 
   /// What a governed send may carry is checked for its shape; leases are accepted and never required.

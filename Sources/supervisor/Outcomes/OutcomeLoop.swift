@@ -146,6 +146,10 @@ actor OutcomeLoop {
     }
     FailPoint.supervisorAfterEffects.pass()
     reduced += items.count
+    for reduction in reductions where reduction.record?.organisation == Organisation.postmaster {
+      guard let record = reduction.record, let end = reduction.done?.final else { continue }
+      try? await store.noteRelayEnd(record.messageID, end.state.rawValue)
+    }
     for reduction in reductions { note(reduction) }
     await done.append(zip(ids, records).compactMap { id, record in id.flatMap { id in record.map { (id, $0) } } })
     // An order that came meanwhile stands over what was learnt before it.

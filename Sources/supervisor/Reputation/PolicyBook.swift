@@ -186,6 +186,8 @@ actor PolicyBook {
       learnHealth(lesson, now, &changes)
       learnProvider(lesson, now, &changes)
       learnWarming(lesson, now, &changes)
+      // Of postmaster's mail only what it tells of IPs and hosts.
+      guard lesson.organisation != Organisation.postmaster else { continue }
       let (alarm, excess) = lists.learn(lesson, now)
       if let alarm { learnt.alarms.append((index, alarm)) }
       if let excess { learnt.excesses.append(excess) }
@@ -212,7 +214,7 @@ actor PolicyBook {
       changes.warming[late.ip] = warming[late.ip]
     }
     for provider in [nil, late.provider] as [MailboxProvider?] {
-      guard var outcome = late.breaker else { continue }
+      guard late.organisation != Organisation.postmaster, var outcome = late.breaker else { continue }
       let key = BreakerKey(organisation: late.organisation, provider: provider)
       // It is no probe's end: like a complaint it counts as bad and completes nothing.
       if state(of: key.organisation, at: provider, now: now).state == .halfOpen { outcome = .complained }
@@ -281,7 +283,7 @@ actor PolicyBook {
     case .delivered: health.replied(2, speaksOfDomain: true, now: now)
     case .refused(let verdict):
       health.replied(verdict.isPermanent ? 5 : 4, speaksOfDomain: verdict.speaksOfDomain, now: now)
-      if verdict.reaction == .pauseOrganisation, let pause = verdict.pause {
+      if verdict.reaction == .pauseOrganisation, lesson.organisation != Organisation.postmaster, let pause = verdict.pause {
         let key = BreakerKey(organisation: lesson.organisation, provider: lesson.provider)
         let gate = TimedGate(since: now, until: max(now + pause, pauses[key]?.until ?? 0))
         pauses[key] = gate

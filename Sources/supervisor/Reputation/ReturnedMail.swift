@@ -203,7 +203,9 @@ actor ReturnedMail {
     done.events = [event]
     done.final = final
     var suppression: SuppressionRow?
-    if let reason, !message.isMemberTest, let address = EmailAddress(message.record.recipient) {
+    if let reason, !message.isMemberTest, message.record.organisation != Organisation.postmaster,
+      let address = EmailAddress(message.record.recipient)
+    {
       suppression = SuppressionRow(
         scope: message.record.organisation, address: address.normalised, until: 0, reason: reason, since: now, source: "feedback")
     }

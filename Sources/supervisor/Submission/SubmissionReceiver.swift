@@ -44,6 +44,10 @@ struct SubmissionReceiver: MailReceiver {
     }
     do {
       if let organisation = try await credentials.organisation(of: password) {
+        // A key of another version's, or one that was brought over.
+        if let objection = Organisation.objection(organisation) {
+          return .refused(Self.reply(535, "5.7.8 the key's organizationId \(objection)"))
+        }
         return .ok(InboundAccount(organisation: organisation, keyID: Credentials.id(password)))
       }
     } catch { return .refused(Self.reply(454, "4.7.0 keys cannot be looked up now, try again later")) }

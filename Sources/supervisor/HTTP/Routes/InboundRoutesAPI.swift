@@ -84,9 +84,11 @@ struct InboundRoutesAPI: Sendable {
   }
 
   private static func json(_ mail: InboundStore.Mail) -> JSONObject {
-    JSONObject([
+    var object = JSONObject([
       ("id", .text(mail.id)), ("from", .text(mail.from)), ("recipient", .text(mail.recipient)), ("subject", .text(mail.subject)),
       ("size", .number(Int64(mail.size))), ("receivedAt", .text(Timestamp.rfc3339(mail.receivedAt))),
     ])
+    object.add("reason", mail.reason)
+    return object
   }
 }

@@ -68,7 +68,7 @@ struct TenantRoutes: Sendable {
     guard body.has("organizationId"), body.has("name"), let organisation = try body.text("organizationId", limit: 128),
       let name = try body.text("name", limit: 200)
     else { throw APIError.bad("organizationId and name are required") }
-    guard organisation != Suppressions.everybody else { throw APIError.bad("organizationId must not be *") }
+    if let objection = Organisation.objection(organisation) { throw APIError.bad("organizationId \(objection)") }
     let (key, row) = try await credentials.create(organisation: organisation, name: name)
     return HTTPAnswer(
       .ok, JSONObject([("success", .bool(true)), ("apiKey", .text(key)), ("credential", .raw(Self.json(row).string))]).string)
