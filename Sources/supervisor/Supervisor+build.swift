@@ -223,8 +223,10 @@ enum Installation {
       validator: SendValidator(pools: inForce.pools.map(\.name), maxAge: inForce.smtp.maxAge), keys: keys, rules: rules,
       screen: ContentScreen(urls: urls), inspectors: inspectors, bulk: bulk, clock: SystemClock.now)
     let parts = try InboundParts(
-      config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, unsubscriptions: unsubscriptions,
-      returned: returned, http: httpClient, resolver: resolver, tell: tell, log: log)
+      config: config, store: store, signer: verp, history: history, keys: keys, intake: intake, admission: admission,
+      unsubscriptions: unsubscriptions,
+      returned: returned, http: httpClient, resolver: resolver,
+      isTold: { kind in outbox.endpoints.all.contains { $0.events.isEmpty || $0.events.contains(kind) } }, tell: tell, log: log)
     let submission = SubmissionReceiver(
       config: config, send: send, credentials: credentials, store: store, log: log, clock: SystemClock.now)
     let inbound = try await Self.inbound(config, sockets, receiver: parts.desk, submission: submission, log: log)

@@ -81,7 +81,7 @@ import Testing
   }
 
   /// A state directory on a disk of its own.
-  private static func mount(_ mta: MTAFixture, mib: Int) throws -> String {
+  static func mount(_ mta: MTAFixture, mib: Int) throws -> String {
     let path = mta.scratch.file("s")
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     let mounted = try run("/bin/mount", ["-t", "tmpfs", "-o", "size=\(mib)m,mode=700", "tmpfs", path])
@@ -89,7 +89,7 @@ import Testing
     return path
   }
 
-  private static func freeKiB(_ path: String) throws -> Int {
+  static func freeKiB(_ path: String) throws -> Int {
     let row = try run("/bin/df", ["-k", "--output=avail", path]).output.split(separator: "\n").last ?? ""
     return Int(row.trimmingCharacters(in: .whitespaces)) ?? 0
   }

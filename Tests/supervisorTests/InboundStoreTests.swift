@@ -37,6 +37,30 @@ import Testing
     return Int(line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first ?? "") ?? 0
   }
 
+  /// What waits is bounded, in all and by route, and counted anew from the file.
+  @Test func whatWaitsIsBounded() async throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    let path = scratch.file("inbound.db")
+    var store = try InboundStore(path: path, most: 40_000)
+    let content = [UInt8](repeating: 0, count: 8000)
+    func put(_ id: String, _ route: String) async throws -> Bool {
+      do { try await store.store(Self.mail(id, route: route), content: content) } catch InboundStore.Fault.full { return false }
+      return true
+    }
+    // The same again takes no more room; a second of the route is more than its quarter.
+    #expect(try await [put("a-1", "a"), put("a-1", "a"), put("a-2", "a"), put("b-1", "b")] == [true, false, false, true])
+    #expect(!store.hasRoom("a", for: 8000) && store.hasRoom("c", for: 8000) && store.size == 2 * 9024)
+    #expect(try await [put("c-1", "c"), put("d-1", "d"), put("e-1", "e")] == [true, true, false])
+    store = try InboundStore(path: path, most: 40_000)
+    #expect(store.size == 4 * 9024)
+    #expect(try await put("e-1", "e") == false)
+    #expect(try await store.drop("a-1"))
+    #expect(try await put("e-1", "e"))
+    #expect(try await put("a-1", "a") == false)
+    #expect(store.size == 4 * 9024)
+  }
+
   /// Mail of a file of the first version is there still.
   @Test func aFileOfTheFirstVersionIsReadOn() async throws {
     let scratch = try Scratch()

@@ -29,6 +29,20 @@ import Testing
     #expect(pressure.admit(messages: 1, octets: 1) == row.refusal)
   }
 
+  /// Files count too, and ask for nothing but disk.
+  @Test func whatGoesToFilesIsCounted() {
+    var pressure = Pressure(limits: Self.limits)
+    pressure.measured(free: 600 * Self.mib, usedMemory: 1000 * Self.mib, maxMemory: 0, live: 0)
+    var admitted = 0
+    while pressure.admitFile(octets: Self.mib) == nil { admitted += 1 }
+    #expect(admitted == 44 && pressure.refusal == .queueFull)
+    #expect(pressure.admit(messages: 0, octets: 6 * Self.mib) == .queueFull)
+    pressure.measured(free: 700 * Self.mib, usedMemory: 0, maxMemory: 0, live: 0)
+    #expect(pressure.admitFile(octets: Self.mib) == nil)
+    pressure.measured(free: 500 * Self.mib, usedMemory: nil, maxMemory: nil, live: nil)
+    #expect(pressure.admitFile(octets: 0) == .diskLow)
+  }
+
   /// Between two readings what comes in is counted: a flood does not run past a limit that was far away a moment ago.
   @Test func whatComesInBetweenIsCounted() {
     var pressure = Pressure(limits: Self.limits)

@@ -151,6 +151,8 @@ extension MTAConfig {
     }
     bounce.postmaster = reader.text("bounce.postmaster", "")
     if !bounce.postmaster.isEmpty, EmailAddress(bounce.postmaster) == nil { reader.problem("bounce.postmaster", "must be an address") }
+    // A route may have a quarter: one mail of the largest size at least.
+    bounce.inboundMaxMiB = reader.integer("bounce.inbound_max_mib", 64...1_048_576, 1024)
     let base = reader.text("unsubscribe.base_url", "")
     if !base.isEmpty, URL(string: base)?.scheme != "https" || base.utf8.count > 200 || base.contains(where: { $0 == "?" || $0 == "#" }) {
       reader.problem("unsubscribe.base_url", "must be an https URL of at most 200 octets without ? and #")

@@ -54,6 +54,8 @@ package struct MTAConfig: Sendable {
     package var tls: TLSFiles?
     /// Who gets what is written to postmaster and abuse; empty = nobody.
     package var postmaster = ""
+    /// Mail of inbound routes and of postmaster that may wait on disk, MiB.
+    package var inboundMaxMiB = 1024
   }
 
   package struct Submission: Sendable {

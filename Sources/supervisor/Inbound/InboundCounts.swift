@@ -23,6 +23,8 @@ final class InboundCounts: Sendable {
     case relayFailed = "relay_failed"
     case routed
     case later
+    /// Told to come again because there was no room.
+    case noRoom = "no_room"
   }
 
   // Counted from many sessions at once.

@@ -14,13 +14,17 @@ struct InboundDesk: MailReceiver {
   let unsubscriptions: Unsubscriptions
   let mails: InboundMails
   let counts: InboundCounts
+  let room: InboundRoom
   /// Nil when nobody can be asked (the sandbox has no resolver).
   let authenticator: InboundAuthenticator?
   let log: Logger
 
+  func refusal(of sender: SMTPSender, session: InboundSession) async -> SMTPReply? { room.hasAny ? nil : noRoom() }
+
   func accepts(recipient: String, session: InboundSession) async -> RecipientAnswer {
     let address: InboundAddress
     do { address = try await addresses.read(recipient, now: SystemClock.now()) } catch { return .later(Self.later) }
+    guard room.hasRoom(for: address) else { return .later(noRoom()) }
     switch address {
     case .returnPath, .complaints, .feedback, .unsubscribe: return .ok
     case .postmaster where postmaster.isConfigured: return .ok
@@ -35,6 +39,7 @@ struct InboundDesk: MailReceiver {
   }
 
   func received(_ mail: ReceivedMail) async -> SMTPReply {
+    guard room.admit(mail.content.size) else { return noRoom() }
     do {
       let octets = try mail.content.octets()
       let authentication = await authenticator?.judge(mail)
@@ -58,11 +63,18 @@ struct InboundDesk: MailReceiver {
         }
       }
       return SMTPReply(code: 250, lines: ["2.0.0 OK: message accepted"])
+    } catch InboundStore.Fault.full {
+      return noRoom()
     } catch {
       log.warning("mail that came in cannot be kept; its sender will try again", metadata: [LogKey.error: "\(error)"])
       counts.add(.later)
       return Self.later
     }
+  }
+
+  private func noRoom() -> SMTPReply {
+    counts.add(.noRoom)
+    return InboundRoom.reply
   }
 
   private static let later = SMTPReply(code: 451, lines: ["4.3.0 Try again later"])

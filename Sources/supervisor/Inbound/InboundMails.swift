@@ -8,6 +8,8 @@ struct InboundMails: Sendable {
   let store: InboundStore
   let forwarder: InboundForwarder
   let counts: InboundCounts
+  /// Whether a webhook takes this kind of event.
+  let isTold: @Sendable (_ kind: String) -> Bool
   /// Stores events durably, each once by its id.
   let tell: @Sendable ([DoneRecord.Event]) async throws -> Void
 
@@ -17,7 +19,7 @@ struct InboundMails: Sendable {
     let payload = InboundPayload(
       octets: octets, returnPath: mail.returnPath, recipient: recipient, verdicts: authentication?.fields ?? [])
     let name = Array("\(mail.returnPath)\n\(recipient)\n\(Digest.hex(Digest.sha256(octets)))".utf8)
-    let row = InboundStore.Mail(
+    var row = InboundStore.Mail(
       id: "in-" + Digest.hex(Array(Digest.sha256(name).prefix(16))), state: route.mode == .endpoint ? .forwarding : .held,
       routeID: route.id, from: payload.from, recipient: recipient, subject: payload.subject, size: octets.count,
       receivedAt: mail.receivedAt)
@@ -27,14 +29,28 @@ struct InboundMails: Sendable {
       try await store.store(row, content: Array(json.utf8))
       forwarder.wake()
     case .hold: try await store.store(row, content: Array(json.utf8))
+    // Told to nobody it would be gone.
+    case .accept where !isTold(DeliveryEvent.Kind.inboundReceived.rawValue):
+      row.reason = Self.untold
+      try await store.store(row, content: Array(json.utf8))
     case .accept: try await tell([Self.event(row, json, route.organizationId, messageID: payload.messageID)])
     case .bounce, .reject: return
     }
     counts.add(.routed)
   }
 
+  private static let untold = "no webhook takes inbound.received"
+
+  /// To its endpoint after all.
+  func forwardAgain(_ mail: InboundStore.Mail) async throws {
+    try await store.resume(mail.id, as: .forwarding, tries: 0)
+    forwarder.wake()
+  }
+
   /// Told after all; then it is no longer held.
+  /// - Throws: ``APIError`` when nobody would hear it; it is held still.
   func release(_ mail: InboundStore.Mail, organisation: String?) async throws {
+    guard isTold(DeliveryEvent.Kind.inboundReceived.rawValue) else { throw APIError(status: 409, text: "Not released: \(Self.untold)") }
     guard let content = try await store.content(mail.id) else { return }
     try await tell([Self.event(mail, String(decoding: content, as: UTF8.self), organisation, messageID: nil)])
     try await store.drop(mail.id)

@@ -7,6 +7,8 @@ struct InboundMetrics: Sendable {
     page.add(
       "mta_inbound_mail_total", .counter, "Mail that came in, and addresses that were refused, by what became of it.",
       counts.all.map { ([("kind", $0.key.rawValue)], Double($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
+    page.add(
+      "mta_inbound_waiting_bytes", .gauge, "Octets of that mail on disk; bounce.inbound_max_mib bounds them.", [([], Double(mails.size))])
     guard let waiting = try? await mails.counts() else { return }
     page.add(
       "mta_inbound_waiting", .gauge,

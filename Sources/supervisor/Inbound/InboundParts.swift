@@ -18,26 +18,31 @@ struct InboundParts: Sendable {
   let services: [any Service]
 
   init(
-    config: MTAConfig, store: QueueStore, signer: VERPSigner, history: HistoryStore, keys: KeyStore, intake: Intake,
+    config: MTAConfig, store: QueueStore, signer: VERPSigner, history: HistoryStore, keys: KeyStore, intake: Intake, admission: Admission,
     unsubscriptions: Unsubscriptions, returned: ReturnedMail, http: HTTPClient, resolver: DNSResolver?,
-    tell: @escaping @Sendable ([DoneRecord.Event]) async throws -> Void, log: Logger
+    isTold: @escaping @Sendable (_ kind: String) -> Bool, tell: @escaping @Sendable ([DoneRecord.Event]) async throws -> Void,
+    log: Logger
   ) throws {
     let counts = InboundCounts()
     let routes = InboundRoutes(store: store)
-    let mailStore = try InboundStore(path: config.stateDir + "/inbound.db")
+    let mailStore = try InboundStore(path: config.stateDir + "/inbound.db", most: config.bounce.inboundMaxMiB << 20)
     let secret = config.webhooks.first?.secret
     let forwarder = InboundForwarder(
-      store: mailStore, routes: routes, secret: { secret }, post: Self.poster(config, http, resolver), log: log)
-    let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, tell: tell)
+      store: mailStore, route: { try await routes.route(id: $0) }, secret: { secret }, post: Self.poster(config, http, resolver), log: log)
+    let mails = InboundMails(store: mailStore, forwarder: forwarder, counts: counts, isTold: isTold, tell: tell)
     let postmaster = PostmasterRelay(config: config, intake: intake, keys: keys, mails: mailStore, counts: counts)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
       feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts),
       postmaster: postmaster, unsubscriptions: unsubscriptions,
-      mails: mails, counts: counts, authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log)
+      mails: mails, counts: counts,
+      room: InboundRoom(standing: { admission.standing }, admitFile: { admission.admitFile(octets: $0) }, mails: mailStore),
+      authenticator: resolver.map { InboundAuthenticator(resolver: $0) }, log: log)
     api = InboundRoutesAPI(config: config, routes: routes, mails: mailStore) { mail in
       guard mail.routeID != PostmasterRelay.routeID else { return try await postmaster.retry(mail) }
-      try await mails.release(mail, organisation: try await routes.route(id: mail.routeID)?.organizationId)
+      let route = try await routes.route(id: mail.routeID)
+      if route?.mode == .endpoint { return try await mails.forwardAgain(mail) }
+      try await mails.release(mail, organisation: route?.organizationId)
     }
     metrics = InboundMetrics(counts: counts, mails: mailStore)
     let watch = RelayWatch(mails: mailStore, queue: store, history: history, counts: counts, log: log)

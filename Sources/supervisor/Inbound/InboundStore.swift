@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import MailModel
+import Synchronization
 
 /// Mail of inbound routes and of postmaster that is ours until somebody took it (`inbound.db`): forwards to endpoints that wait for
 /// an answer, mail that a route holds, and what the queue relays to the postmaster. Committed before the client is told 250.
@@ -24,15 +25,32 @@ final class InboundStore: Sendable {
     var receivedAt: Milliseconds
     /// Of a forward: tries so far. Of a relay: how often it was begun anew.
     var tries = 0
+    /// Of a forward: when it was tried last, 0 = never, and for how long in all (ms).
+    var triedAt: Milliseconds = 0
+    var triedFor: Milliseconds = 0
     /// Why it is held, when no route says so.
     var reason: String?
   }
 
+  enum Fault: Error {
+    /// The bound of all, or of one route's part of it.
+    case full
+  }
+
   static let mostSubject = 256
+  /// What a mail costs beside its content.
+  private static let overhead = 1024
+  /// One route has at most such a part of all, so that none fills it for the others.
+  private static let parts = 4
 
   private let database: DatabaseQueue
+  private let most: Int
+  // What waits, by route: asked at RCPT by many sessions at once.
+  private let octets = Mutex<[String: Int]>([:])
 
-  init(path: String) throws {
+  /// - Parameter most: octets of content that may wait in all (`bounce.inbound_max_mib`).
+  init(path: String, most: Int = .max) throws {
+    self.most = most
     var configuration = Configuration()
     configuration.prepareDatabase { try EventOutbox.tune($0) }
     database = try DatabaseQueue(path: path, configuration: configuration)
@@ -43,6 +61,30 @@ final class InboundStore: Sendable {
       try db.execute(sql: Self.schema)
       if isOld { try db.execute(sql: Self.migration) }
       try db.execute(sql: Self.indexes)
+    }
+    let rows = try database.read { db in
+      try Row.fetchAll(db, sql: "SELECT route, sum(bytes) + count(*) * \(Self.overhead) FROM mail GROUP BY route").map {
+        ($0[0] as String, $0[1] as Int)
+      }
+    }
+    octets.withLock { $0 = Dictionary(rows, uniquingKeysWith: { first, _ in first }) }
+  }
+
+  /// Octets that wait.
+  var size: Int { octets.withLock { $0.values.reduce(0, +) } }
+
+  /// Whether a route may have more.
+  func hasRoom(_ route: String, for more: Int = 0) -> Bool { octets.withLock { hasRoom(route, more, $0) } }
+
+  private func hasRoom(_ route: String, _ more: Int, _ octets: [String: Int]) -> Bool {
+    let more = more + Self.overhead
+    return octets.values.reduce(more, +) <= most && (octets[route] ?? 0) + more <= most / Self.parts
+  }
+
+  private func count(_ route: String, _ content: Int, _ sign: Int) {
+    octets.withLock { octets in
+      let left = (octets[route] ?? 0) + sign * (content + Self.overhead)
+      octets[route] = left > 0 ? left : nil
     }
   }
 
@@ -71,10 +113,24 @@ final class InboundStore: Sendable {
 
   /// Durable when it returns. What was stored before, even if it has left since, is not stored again.
   /// - Parameter isNew: known to be: stored whatever is remembered.
+  /// - Throws: ``Fault/full``.
   func store(_ mail: Mail, content: [UInt8], isNew: Bool = false) async throws {
+    // Before it is written: many may come at once.
+    try octets.withLock { octets in
+      guard hasRoom(mail.routeID, content.count, octets) else { throw Fault.full }
+      octets[mail.routeID, default: 0] += content.count + Self.overhead
+    }
+    var isStored = false
+    defer { if !isStored { count(mail.routeID, content.count, -1) } }
+    isStored = try await write(mail, content, isNew)
+  }
+
+  /// - Returns: false when nothing was added.
+  private func write(_ mail: Mail, _ content: [UInt8], _ isNew: Bool) async throws -> Bool {
     try await database.write { db in
       try db.execute(sql: "INSERT OR IGNORE INTO seen(id, at) VALUES (?, ?)", arguments: [mail.id, mail.receivedAt])
-      guard isNew || db.changesCount > 0 else { return }
+      guard isNew || db.changesCount > 0 else { return false }
+      let isThere = try Bool.fetchOne(db, sql: "SELECT EXISTS (SELECT 1 FROM mail WHERE id = ?)", arguments: [mail.id]) ?? false
       try db.execute(sql: "INSERT OR REPLACE INTO content(id, octets) VALUES (?, ?)", arguments: [mail.id, Data(content)])
       try db.execute(
         sql: """
@@ -85,6 +141,7 @@ final class InboundStore: Sendable {
           mail.id, mail.state.rawValue, mail.routeID, mail.from, mail.recipient, String(mail.subject.prefix(Self.mostSubject)), mail.size,
           content.count, mail.receivedAt, mail.tries, mail.reason,
         ])
+      return !isThere
     }
   }
 
@@ -110,8 +167,23 @@ final class InboundStore: Sendable {
     }
   }
 
-  func postpone(_ id: String, until: Milliseconds) async throws {
-    try await change("UPDATE mail SET due_at = ?, tries = tries + 1 WHERE id = ?", [until, id])
+  /// Routes that have mail in this state, by name. Looks once at each, however much mail it has.
+  func routes(_ state: State) async throws -> [String] {
+    try await database.read { db in
+      try String.fetchAll(
+        db,
+        sql: """
+          WITH RECURSIVE found(route) AS (SELECT min(route) FROM mail WHERE state = ?1 UNION ALL
+            SELECT (SELECT min(route) FROM mail WHERE state = ?1 AND route > found.route) FROM found WHERE found.route IS NOT NULL)
+          SELECT route FROM found WHERE route IS NOT NULL
+          """, arguments: [state.rawValue])
+    }
+  }
+
+  /// One try that did not end it; tried again then.
+  func refused(_ id: String, at now: Milliseconds, triedFor: Milliseconds, until: Milliseconds) async throws {
+    try await change(
+      "UPDATE mail SET due_at = ?, tries = tries + 1, tried_at = ?, tried_for = ? WHERE id = ?", [until, now, triedFor, id])
   }
 
   /// Looked at again then; that was no try.
@@ -134,12 +206,15 @@ final class InboundStore: Sendable {
   /// Taken, or told, or dropped by an operator. False when it was not there.
   @discardableResult
   func drop(_ id: String) async throws -> Bool {
-    try await database.write { db in
+    let gone = try await database.write { db -> (route: String, content: Int)? in
+      guard let row = try Row.fetchOne(db, sql: "SELECT route, bytes FROM mail WHERE id = ?", arguments: [id]) else { return nil }
       try db.execute(sql: "DELETE FROM mail WHERE id = ?", arguments: [id])
-      let wasThere = db.changesCount > 0
       try db.execute(sql: "DELETE FROM content WHERE id = ?", arguments: [id])
-      return wasThere
+      return (row[0], row[1])
     }
+    guard let gone else { return false }
+    count(gone.route, gone.content, -1)
+    return true
   }
 
   /// Forgets whom it has seen; what waits stays.
@@ -166,7 +241,7 @@ final class InboundStore: Sendable {
         Mail(
           id: row["id"], state: State(rawValue: row["state"]) ?? .held, routeID: row["route"], from: row["sender"],
           recipient: row["recipient"], subject: row["subject"], size: row["size"], receivedAt: row["received_at"], tries: row["tries"],
-          reason: row["reason"])
+          triedAt: row["tried_at"], triedFor: row["tried_for"], reason: row["reason"])
       }
     }
   }

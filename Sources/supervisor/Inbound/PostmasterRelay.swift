@@ -34,6 +34,7 @@ struct PostmasterRelay: Sendable {
       id: "postmaster-\(name)", state: .relaying, routeID: Self.routeID, from: mail.returnPath, recipient: mail.recipients.first ?? "",
       subject: MIMEPart.read(octets).headers.first("subject") ?? "", size: octets.count, receivedAt: mail.receivedAt)
     let sealed = Array(trace(mail, name).utf8) + octets
+    guard mails.hasRoom(Self.routeID, for: sealed.count) else { throw InboundStore.Fault.full }
     let isNew = try await submit(row, sealed)
     try await mails.store(row, content: sealed, isNew: isNew)
     counts.add(.relayed)

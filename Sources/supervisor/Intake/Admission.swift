@@ -42,6 +42,12 @@ final class Admission: Sendable {
     state.withLock { $0.pressure.admit(messages: messages, octets: octets) }.map(Self.answer)
   }
 
+  /// What stands now, for whoever takes in mail that is no submission. That Redis is away shows by itself.
+  var standing: Set<Pressure.Refusal> { state.withLock { $0.pressure.standing } }
+
+  /// Just before octets are written to a file of the state directory: they are counted, or false.
+  func admitFile(octets: Int) -> Bool { state.withLock { $0.pressure.admitFile(octets: octets) } == nil }
+
   func stop() { state.withLock { $0.isStopping = true } }
 
   private static func answer(_ refusal: Pressure.Refusal) -> APIError {

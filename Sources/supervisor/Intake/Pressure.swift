@@ -30,6 +30,8 @@ struct Pressure: Sendable, Equatable {
   /// Let in since the gauges were read.
   private(set) var messages = 0
   private(set) var octets = 0
+  /// Let in since then to files of the state directory alone.
+  private(set) var fileOctets = 0
   /// What is refused now: it ends only when there is clearly room again, so that intake does not flap.
   private(set) var standing: Set<Refusal> = []
 
@@ -43,6 +45,7 @@ struct Pressure: Sendable, Equatable {
     if let live { self.live = live }
     messages = 0
     octets = 0
+    fileOctets = 0
     standing = Set(Refusal.allCases.filter { isOver($0, messages: 0, octets: 0) })
   }
 
@@ -55,15 +58,26 @@ struct Pressure: Sendable, Equatable {
     return nil
   }
 
+  /// Lets octets go to a file of the state directory, or says why not.
+  mutating func admitFile(octets size: Int) -> Refusal? {
+    guard !standing.contains(.diskLow), !isOver(.diskLow, messages: messages, octets: octets, files: fileOctets + size) else {
+      return .diskLow
+    }
+    fileOctets += size
+    return nil
+  }
+
   /// The gravest that stands.
   var refusal: Refusal? { Refusal.allCases.first(where: standing.contains) }
 
-  private func isOver(_ refusal: Refusal, messages: Int, octets: Int) -> Bool {
+  private func isOver(_ refusal: Refusal, messages: Int, octets: Int, files: Int? = nil) -> Bool {
     let isStanding = standing.contains(refusal)
     switch refusal {
     case .diskLow:
       guard limits.minFree > 0, let free else { return false }
-      return free - octets * 4 - messages * Self.diskOverhead < limits.minFree + (isStanding ? limits.minFree / 32 : 0)
+      // A file's octets go through its log first.
+      let written = octets * 4 + messages * Self.diskOverhead + (files ?? fileOctets) * 2
+      return free - written < limits.minFree + (isStanding ? limits.minFree / 32 : 0)
     case .redisFull:
       guard maxMemory > 0, let usedMemory else { return false }
       return usedMemory + added(messages, octets) >= Self.room(maxMemory) - (isStanding ? maxMemory / 64 : 0)
