@@ -135,6 +135,31 @@ import Testing
     await mta.tearDown()
   }
 
+  /// Where several hosts share a queue, each has the history of what it sent: another is asked to come again, but not for ever.
+  @Test func aReportOfAnotherHostsMessageComesAgainForADay() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(1, dns: dns)
+    let path = try Self.returnPath("f-0", mta)
+    try await eventually("history has it") { try await mta.get("/v1/messages/f-0").status == 200 }
+    let forget = "import sqlite3; c = sqlite3.connect('\(mta.scratch.path)/s/history.db'); c.execute('DELETE FROM message'); c.commit()"
+    #expect(try run(DeliveryTests.python, ["-c", forget]).code == 0)
+    _ = try mta.redis("SADD", "{mta}:hosts", "other.example")
+    func deliver() throws -> String {
+      try Self.deliver(ReturnedMail.bounce(recipient: "u0@d0.test-zone.example"), to: path, port: port, mta).last ?? ""
+    }
+    for _ in 0..<2 { #expect(try deliver().hasPrefix("data 451 4.3.0 Another server of this domain")) }
+    let keys = try mta.redis("KEYS", "{mta}:fb:*:missed").split(separator: "\n")
+    #expect(keys.count == 1)
+    let first = try #require(Int64(try mta.redis("GET", String(try #require(keys.first)))))
+    _ = try mta.redis("SET", String(keys[0]), "\(first - 86_400_000)", "KEEPTTL")
+    #expect(try deliver().hasPrefix("data 250"))
+    let metrics = try await mta.get("/metrics").body
+    #expect(metrics.contains("mta_inbound_mail_total{kind=\"elsewhere\"} 2\n"))
+    #expect(metrics.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1\n"))
+    await mta.tearDown()
+  }
+
   @Test func aMailUnsubscribesToo() async throws {
     let dns = try await NameServer(zones: Zones.separate(1))
     defer { dns.stop() }

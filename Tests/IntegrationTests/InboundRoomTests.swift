@@ -71,7 +71,8 @@ import Testing
     }
     try await Self.route("hold", mta)
     try await Self.route("accept", mta)
-    let mail = "From: a@remote.example\r\nSubject: s\r\n\r\n" + String(repeating: String(repeating: "x", count: 78) + "\r\n", count: 115_000)
+    let mail =
+      "From: a@remote.example\r\nSubject: s\r\n\r\n" + String(repeating: String(repeating: "x", count: 78) + "\r\n", count: 115_000)
     func deliver(_ recipient: String, _ text: String = mail) throws -> String {
       try FeedbackLoopTests.deliver(text, to: recipient, from: "a@remote.example", port: port, mta).last ?? ""
     }

@@ -7,7 +7,7 @@ import Testing
   @Test func routesTakeHoldAndRefuse() async throws {
     let dns = try await NameServer(zones: Zones.separate(1))
     defer { dns.stop() }
-    let (mta, port) = try await FeedbackLoopTests.start(0, dns: dns)
+    let (mta, port) = try await FeedbackLoopTests.start(0, dns: dns) { $0.bounce += ", postmaster: \(PostmasterTests.boss)" }
     let endpoint = try WebhookReceiver()
     try await endpoint.start()
     defer { endpoint.stop() }
@@ -29,6 +29,10 @@ import Testing
         "endpointUrl must be an http or https URL"
       ),
       ("{\"domain\":\"a.example\",\"address\":\"a b\",\"mode\":\"accept\"}", "address must be a local part or *"),
+      (
+        "{\"domain\":\"a.example\",\"address\":\"a\",\"mode\":\"accept\",\"organizationId\":\"*\"}",
+        "organizationId must not be *: a route is of one organization, or of none"
+      ),
     ] {
       let answer = try await mta.call("POST", "/inbound/routes", body: body)
       #expect(answer.status == 400 && answer.json["error"] as? String == text, "\(body): \(answer.body)")
@@ -89,7 +93,17 @@ import Testing
     for recipient in ["bounce@in.example", "reject@in.example", "nobody@in.example"] {
       #expect(try deliver(recipient).hasPrefix("rcpt 550"), "\(recipient)")
     }
+    // RFC 5321 §4.5.1: a domain that mail is taken in for has a postmaster, ours unless a route says otherwise.
+    try await eventually("its postmaster is ours") { try deliver("postmaster@in.example").hasPrefix("data 250") }
+    #expect(try deliver("postmaster@other.example").hasPrefix("rcpt 550"))
+    #expect(try await add("*", "reject").status == 200)
+    #expect(try deliver("Postmaster@in.example").hasPrefix("data 250") && deliver("abuse@in.example").hasPrefix("rcpt 550"))
     #expect(try await add("*", "hold").status == 200)
+    // What looks like a token of ours is none at a tenant's domain.
+    for recipient in ["bounce+zg+aaaaaaaaaaaaaa@in.example", "fbl+zg@in.example", "bounce+sales@in.example"] {
+      #expect(try deliver(recipient).hasPrefix("data 250"), "\(recipient)")
+    }
+    #expect(try deliver("bounce+zg+aaaaaaaaaaaaaa@bounces.test.example").hasPrefix("rcpt 550 5.1.1 This address was not made by us"))
     #expect(try deliver("nobody@in.example").hasPrefix("data 250"))
     #expect(try await mta.call("DELETE", "/inbound/routes/in.example/*", body: nil).json["success"] as? Bool == true)
     #expect(try await mta.call("DELETE", "/inbound/routes/in.example/*", body: nil).status == 404)

@@ -104,6 +104,8 @@ import Testing
     // Rules: organisation to a dedicated IP, one recipient domain back to a pool.
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\"}").0 == 400)
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"pool\":\"none\"}").0 == 400)
+    let everybody = try await post("/pool-rules", "{\"organizationId\":\"*\",\"pool\":\"transactional\"}")
+    #expect(everybody.0 == 400 && everybody.1.contains("organizationId must not be *: a rule is of one organization"))
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"dedicatedIp\":\"9.9.9.9\"}").0 == 400)
     #expect(try await post("/pool-rules", "{\"organizationId\":\"ruled\",\"dedicatedIp\":\"127.0.0.23\"}").1 == "{\"success\":true}")
     #expect(

@@ -149,7 +149,8 @@ let minimal = """
       "listen: \"0.0.0.0:25\", tls: {cert: /c, key: /k}",
       "submission: { listen: [\"[::]:587\", \"0.0.0.0:465\", {address: \"0.0.0.0:2465\", tls: implicit}, {address: \"0.0.0.0:465\", tls: starttls}], "
         + "tls: {cert: /c, key: /k} }")
-    #expect(report.problems == [] && report.notices == [])
+    #expect(report.problems == [] && report.notices.map(\.key) == ["bounce.postmaster"])
+    #expect(read("listen: \"0.0.0.0:25\", postmaster: a@b.example").notices == [])
     let config = try #require(report.config)
     #expect(config.bounce.listen == [.init(host: "0.0.0.0", port: 25)])
     #expect(config.bounce.tls == .init(certificate: "/c", key: "/k"))

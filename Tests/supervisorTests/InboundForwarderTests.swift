@@ -32,7 +32,9 @@ import Testing
         try await store.store(InboundStoreTests.mail("\(route)-\(index)", .forwarding, route: route), content: Array("{}".utf8))
       }
     }
-    for index in 0..<20 { try await store.store(InboundStoreTests.mail("good-\(index)", .forwarding, route: "good", at: 5), content: Array("{}".utf8)) }
+    for index in 0..<20 {
+      try await store.store(InboundStoreTests.mail("good-\(index)", .forwarding, route: "good", at: 5), content: Array("{}".utf8))
+    }
     let hanging = Locked<[String: Int]>([:])
     let isHanging = Locked(true)
     let forwarder = Self.forwarder(store) { url, _, _ in

@@ -38,8 +38,16 @@ extension MTAConfig {
     let tlsNotice =
       config.redis.url.hasPrefix("rediss://")
       ? [ConfigProblem(key: "redis.url", line: nil, text: "rediss:// is valid and not supported yet: `run` will refuse it")] : []
+    // RFC 5321 §4.5.1: whoever takes mail for a domain takes its postmaster's.
+    let postmasterNotice =
+      !config.bounce.listen.isEmpty && config.bounce.postmaster.isEmpty
+      ? [
+        ConfigProblem(
+          key: "bounce.postmaster", line: nil,
+          text: "is not set: mail to postmaster and abuse of our domains is refused, which RFC 5321 does not allow with bounce.listen")
+      ] : []
     return ConfigReport(
-      config: reader.problems.isEmpty ? config : nil, problems: reader.problems, notices: notices + tlsNotice)
+      config: reader.problems.isEmpty ? config : nil, problems: reader.problems, notices: notices + tlsNotice + postmasterNotice)
   }
 
   /// Features of later versions.

@@ -26,6 +26,13 @@ extension QueueStore {
     try await client.send(RedisCommand("EXISTS", keys.feedback(number.description, kind))).int == 1
   }
 
+  /// When a report about this message was first asked to come again because no host that was asked knew it; from now on, if never.
+  package func firstMissed(_ number: MessageNumber, now: Milliseconds) async throws -> Milliseconds {
+    let key = keys.feedback(number.description, "missed")
+    _ = try await client.send(RedisCommand("SET", key, "\(now)", "NX", "PX", "\(16 * 86_400_000)"))
+    return try await client.send(RedisCommand("GET", key)).int64 ?? now
+  }
+
   /// Takes it in one step with what was learnt from it: event, suppression and policy rows stand or fall together.
   /// - Returns: the `done` id; nil when it was taken before, and then nothing was done.
   package func feedback(host: String, _ item: FeedbackItem, policy: [PolicyRow]) async throws -> String? {

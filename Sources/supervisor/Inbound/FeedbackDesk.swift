@@ -9,9 +9,15 @@ import Redis
 /// once a message and kind, however often a report comes (``ReturnedMail``).
 struct FeedbackDesk: Sendable {
   enum Fault: Error {
-    /// The message is under way, or another host has its history: a later try finds it.
+    /// The message is under way, or its end is not on disk yet: a later try finds it.
     case notHereYet
+    /// Several hosts share the queue, and the history of the one that sent it has the message: a later try may come to that one.
+    case elsewhere
   }
+
+  /// How long a report is asked to come again when its message is not this host's. A sender that tries every half an hour among
+  /// the bounce domain's hosts meets all of them long before; what none of them knew by then, none will.
+  static let elsewherePatience: Milliseconds = 86_400_000
 
   /// Reports on older mail have no effect: contract section 3 (15 days), and a day.
   static let tokenLife: Milliseconds = 16 * 86_400_000
@@ -78,7 +84,10 @@ struct FeedbackDesk: Sendable {
     case .repeated, .ended: counts.add(.repeated)
     case .early: throw Fault.notHereYet
     case .unknown:
-      guard try await store.hostCount() <= 1 else { throw Fault.notHereYet }
+      if try await store.hostCount() > 1, now - (try await store.firstMissed(number, now: now)) < Self.elsewherePatience {
+        counts.add(.elsewhere)
+        throw Fault.elsewhere
+      }
       counts.add(.unattributed)
     }
   }

@@ -23,6 +23,8 @@ final class InboundCounts: Sendable {
     case relayFailed = "relay_failed"
     case routed
     case later
+    /// Told to come again because another host sent the message.
+    case elsewhere
     /// Told to come again because there was no room.
     case noRoom = "no_room"
   }

@@ -28,7 +28,7 @@ struct InboundDesk: MailReceiver {
     switch address {
     case .returnPath, .complaints, .feedback, .unsubscribe: return .ok
     case .postmaster where postmaster.isConfigured: return .ok
-    case .route(let route) where [.endpoint, .accept, .hold].contains(route.mode): return .ok
+    case .route(let route) where route.mode.takesMail: return .ok
     case .forged:
       counts.add(.forged)
       return .refused(SMTPReply(code: 550, lines: ["5.1.1 This address was not made by us"]))
@@ -65,6 +65,11 @@ struct InboundDesk: MailReceiver {
       return SMTPReply(code: 250, lines: ["2.0.0 OK: message accepted"])
     } catch InboundStore.Fault.full {
       return noRoom()
+    } catch FeedbackDesk.Fault.elsewhere {
+      return SMTPReply(code: 451, lines: ["4.3.0 Another server of this domain has sent the message: try that one, or again later"])
+    } catch FeedbackDesk.Fault.notHereYet {
+      counts.add(.later)
+      return SMTPReply(code: 451, lines: ["4.3.0 The message is still under way: try again later"])
     } catch {
       log.warning("mail that came in cannot be kept; its sender will try again", metadata: [LogKey.error: "\(error)"])
       counts.add(.later)

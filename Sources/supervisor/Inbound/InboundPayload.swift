@@ -69,13 +69,19 @@ struct InboundPayload: Sendable {
     return EmailAddress(inside.trimmingCharacters(in: .whitespaces))?.description
   }
 
+  /// Nil for what is no year of four digits (RFC 5322 §3.3): a sender may write any number.
+  private static func milliseconds(_ date: Date) -> Milliseconds? {
+    let seconds = date.timeIntervalSince1970
+    return (-62_135_596_800..<253_402_300_800).contains(seconds) ? Milliseconds(seconds * 1000) : nil
+  }
+
   private static func date(_ field: String) -> String? {
     let formatter = DateFormatter()
     formatter.locale = Locale(identifier: "en_US_POSIX")
     let plain = field.split(separator: "(").first.map { $0.trimmingCharacters(in: .whitespaces) } ?? field
     for format in ["EEE, d MMM yyyy HH:mm:ss Z", "d MMM yyyy HH:mm:ss Z", "EEE, d MMM yyyy HH:mm Z"] {
       formatter.dateFormat = format
-      if let date = formatter.date(from: plain) { return Timestamp.rfc3339(Milliseconds(date.timeIntervalSince1970 * 1000)) }
+      if let date = formatter.date(from: plain), let time = milliseconds(date) { return Timestamp.rfc3339(time) }
     }
     return nil
   }

@@ -14,6 +14,13 @@ struct InboundRoutes: Sendable {
     /// Refused as an address that does not exist; never by a mail of our own, which would go to whoever was named as its sender.
     case bounce
     case reject
+
+    var takesMail: Bool {
+      switch self {
+      case .endpoint, .accept, .hold: true
+      case .bounce, .reject: false
+      }
+    }
   }
 
   struct Route: Codable, Sendable, Equatable {

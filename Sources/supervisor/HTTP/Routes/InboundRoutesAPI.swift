@@ -55,6 +55,9 @@ struct InboundRoutesAPI: Sendable {
       throw APIError.bad("address must be a local part or *")
     }
     let organisation = try body.text("organizationId", limit: 128)
+    guard organisation != Organisation.everybody else {
+      throw APIError.bad("organizationId must not be *: a route is of one organization, or of none")
+    }
     var route = InboundRoutes.Route(
       domain: domain, address: address, mode: mode, endpointUrl: nil, organizationId: organisation,
       id: InboundRoutes.id(domain, address), createdAt: SystemClock.now())

@@ -127,6 +127,9 @@ struct TenantRoutes: Sendable {
   @Sendable private func setRule(_ call: APIRequest) async throws -> HTTPAnswer {
     let body = try await call.json()
     guard let organisation = try body.text("organizationId", limit: 128) else { throw APIError.bad("organizationId is required") }
+    guard organisation != Organisation.everybody else {
+      throw APIError.bad("organizationId must not be *: a rule is of one organization")
+    }
     let pool = try body.text("pool")
     let address = try body.text("dedicatedIp")
     guard pool != nil || address != nil else { throw APIError.bad("pool or dedicatedIp is required") }
