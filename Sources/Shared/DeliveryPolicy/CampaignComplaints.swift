@@ -32,6 +32,8 @@ package struct CampaignComplaints: Sendable, Equatable {
     return isToBeTold(now)
   }
 
+  package mutating func takeBackDelivery() { delivered = max(0, delivered - 1) }
+
   private mutating func begin(_ now: Milliseconds) {
     if isIdle(now: now) { self = CampaignComplaints() }
     lastAt = max(lastAt, now)

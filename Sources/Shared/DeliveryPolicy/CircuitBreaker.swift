@@ -88,6 +88,12 @@ package struct CircuitBreaker: Sendable, Equatable {
     }
   }
 
+  /// A delivery came back: one message counts once, so the last delivery makes room for the bounce that is noted next. (Which of them
+  /// it was is not known; deliveries differ in their place only.)
+  package mutating func takeBackDelivery() {
+    if let last = ring.lastIndex(of: Outcome.delivered.rawValue) { ring.remove(at: last) }
+  }
+
   /// An operator's word: closed, and nothing is remembered.
   package mutating func reset(now: Milliseconds) {
     ring = []

@@ -85,17 +85,33 @@ package struct IPWarming: Sendable, Equatable {
     let date = UTCDay.number(now)
     // A clock that stepped back stays in the day that is open.
     if date > today.date { open.append(WarmingDay(date: date)) }
-    let last = open.count - 1
-    let name = Self.isToken(provider) ? provider : MailboxProvider.other.rawValue
+    count(outcome, Self.isToken(provider) ? provider : MailboxProvider.other.rawValue, open.count - 1)
+  }
+
+  private mutating func count(_ outcome: Outcome, _ name: String, _ index: Int) {
+    var counts = open[index].providers[name] ?? .init()
     switch outcome {
-    case .delivered: open[last].providers[name, default: .init()].delivered += 1
-    case .bounced: open[last].providers[name, default: .init()].bounced += 1
-    case .deferred: open[last].providers[name, default: .init()].deferred += 1
+    case .delivered: counts.delivered += 1
+    case .bounced: counts.bounced += 1
+    case .deferred: counts.deferred += 1
     case .volumePressure:
-      open[last].providers[name, default: .init()].deferred += 1
-      open[last].providers[name, default: .init()].pressure += 1
-    case .connectionFailed: break
+      counts.deferred += 1
+      counts.pressure += 1
+    case .connectionFailed: return
     }
+    open[index].providers[name] = counts
+  }
+
+  /// What became of a message after its delivery: it counts once, on the day of its delivery, in place of that. A day that is judged
+  /// stands: then it counts today.
+  package mutating func noteLate(_ outcome: Outcome, deliveredAt: Milliseconds?, provider: String, now: Milliseconds) {
+    let name = Self.isToken(provider) ? provider : MailboxProvider.other.rawValue
+    guard let deliveredAt, outcome != .connectionFailed, outcome != .delivered,
+      let index = open.lastIndex(where: { $0.date == UTCDay.number(deliveredAt) }), let counted = open[index].providers[name],
+      counted.delivered > 0
+    else { return note(outcome, provider: provider, now: now) }
+    open[index].providers[name]?.delivered -= 1
+    count(outcome, name, index)
   }
 
   /// Names that the text form can hold.

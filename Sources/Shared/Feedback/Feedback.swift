@@ -93,6 +93,24 @@ package struct Feedback: Sendable, Equatable {
     case messageID(String)
     /// The weakest: any message to that address.
     case recipient(String)
+
+    package var sureness: Sureness {
+      switch self {
+      case .returnPath, .envelopeID, .cfblFeedbackID: .token
+      case .messageID: .messageID
+      case .feedbackID, .recipient: .guess
+      }
+    }
+  }
+
+  /// How sure an attribution is that rests on a hint, once it verifies; best first.
+  package enum Sureness: String, Sendable {
+    /// A signed token that only the recipient's side has seen.
+    case token
+    /// A signed Message-ID: everyone has it whom the mail, a reply to it or an archive reached.
+    case messageID = "message_id"
+    /// Words that anybody can write. Nothing follows from them.
+    case guess
   }
 
   package var kind: Kind

@@ -34,7 +34,7 @@ package enum RenderError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 /// Builds the message from what was accepted (RFC 5322, RFC 2045; order of fields: contract section 11.1). The Message-ID is
-/// the caller's, else the return-path's signed token at the author's domain, so that a reply or report can be attributed.
+/// the caller's, else one that is derived from the return-path's token, so that a report can be attributed.
 package enum MessageRenderer {
   /// Fields that we write ourselves; a caller's copies are dropped.
   package static let structural: Set<String> = [
@@ -74,8 +74,9 @@ package enum MessageRenderer {
   }
 
   private static func token(_ record: MessageRecord) -> String {
-    record.returnPathLocal.hasPrefix(VERPSigner.prefix)
-      ? String(record.returnPathLocal.dropFirst(VERPSigner.prefix.count)) : record.returnPathLocal
+    guard record.returnPathLocal.hasPrefix(VERPSigner.prefix) else { return record.returnPathLocal }
+    let token = record.returnPathLocal.dropFirst(VERPSigner.prefix.count)
+    return VERPSigner.messageIDToken(of: token) ?? String(token)
   }
 
   /// mixed( related( alternative(text, amp, html), inline… ), attachment… ), with the levels that have one child left out.

@@ -6,7 +6,8 @@ package import MailModel
 package struct VERPSigner: Sendable {
   package static let prefix = "bounce+"
   private static let version: UInt8 = 1
-  private static let macLength = 10
+  static let macLength = 10
+  static let payloadLength = 13
 
   let key: [UInt8]
   private let installation: [UInt8]
@@ -19,7 +20,7 @@ package struct VERPSigner: Sendable {
     self.installation = Array(Digest.sha256(Array("installation:\(installation)".utf8)).prefix(4))
   }
 
-  /// Left part of our Message-ID, and the return-path's local part behind ``prefix``.
+  /// The return-path's local part behind ``prefix``.
   package func token(_ number: MessageNumber) -> String { token(number, .returnPath) }
 
   func token(_ number: MessageNumber, _ use: Use) -> String {
@@ -50,9 +51,9 @@ package struct VERPSigner: Sendable {
   }
 
   func verify(token: some StringProtocol, _ use: Use) -> MessageNumber? {
-    guard let bytes = Base32.decode(token), bytes.count == 13 + Self.macLength, bytes[0] == Self.version else { return nil }
-    let payload = Array(bytes[..<13])
-    guard Digest.isEqual(mac(payload, use), Array(bytes[13...])), Array(payload[1..<5]) == installation else { return nil }
+    guard let bytes = Base32.decode(token), bytes.count == Self.payloadLength + Self.macLength, bytes[0] == Self.version else { return nil }
+    let payload = Array(bytes[..<Self.payloadLength])
+    guard Digest.isEqual(mac(payload, use), Array(bytes[Self.payloadLength...])), Array(payload[1..<5]) == installation else { return nil }
     return MessageNumber(payload[5...].reduce(0) { $0 << 8 | UInt64($1) })
   }
 

@@ -7,7 +7,7 @@ package struct MessageRecord: Sendable, Equatable {
   package var recipient: String
   package var pool: String
   package var dkimDomain: String
-  /// Local part of the signed return-path, and left part of the Message-ID that we make (``VERPToken``).
+  /// Local part of the signed return-path (``VERPSigner``); the Message-ID that we make is derived from it.
   package var returnPathLocal: String
   /// Host of the return-path.
   package var returnPathHost: String

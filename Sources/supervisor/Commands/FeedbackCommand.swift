@@ -78,7 +78,7 @@ extension FeedbackCommand.Parse {
 
   private static func hint(_ hint: Feedback.Hint) -> JSONObject {
     let (kind, value) = described(hint)
-    return JSONObject([("kind", .text(kind)), ("value", .text(value))])
+    return JSONObject([("kind", .text(kind)), ("value", .text(value)), ("sureness", .text(hint.sureness.rawValue))])
   }
 
   private static func described(_ hint: Feedback.Hint) -> (String, String) {

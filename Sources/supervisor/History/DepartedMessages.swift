@@ -11,6 +11,7 @@ extension HistoryStore {
     var serial: Int
     var record: MessageRecord
     var result: AttemptResult
+    var endedAt: Milliseconds
 
     var isMemberTest: Bool { record.deliveryDomain == "member_test" }
   }
@@ -20,7 +21,7 @@ extension HistoryStore {
     try await database.read { db in
       guard
         let row = try Row.fetchOne(
-          db, sql: "SELECT state, attempts, record, outcome FROM message WHERE number = ?",
+          db, sql: "SELECT state, attempts, record, outcome, ended_at FROM message WHERE number = ?",
           arguments: [Int64(bitPattern: number.value)]),
         let state = DoneRecord.FinalState(rawValue: row["state"])
       else { return nil }
@@ -28,7 +29,7 @@ extension HistoryStore {
       let outcome: Data = row["outcome"]
       guard let record = try? MessageRecord(decoding: [UInt8](record)), let result = try? AttemptResult(decoding: [UInt8](outcome)[...])
       else { return nil }
-      return Departed(number: number, state: state, serial: row["attempts"], record: record, result: result)
+      return Departed(number: number, state: state, serial: row["attempts"], record: record, result: result, endedAt: row["ended_at"])
     }
   }
 }

@@ -33,7 +33,9 @@ struct InboundAuthenticator: Sendable {
     async let signatures = DKIMVerifier(octets)?.verdicts(now: mail.receivedAt) { await Self.key($0, ask) } ?? []
     let (spf, spfDomain) = await sender
     let dkim = await signatures
-    var authentication = MailAuthentication(spf: spf, spfDomain: spfDomain, dkim: dkim, dmarc: .none, author: Self.author(octets) ?? "")
+    let author = Self.author(octets)
+    var authentication = MailAuthentication(
+      spf: spf, spfDomain: spfDomain, dkim: dkim, dmarc: .none, author: author?.domain ?? "", authorLocalPart: author?.localPart ?? "")
     guard !authentication.author.isEmpty else { return authentication }
     authentication.dmarc = await Self.dmarc(authentication, ask)
     return authentication
@@ -91,9 +93,9 @@ struct InboundAuthenticator: Sendable {
     }
   }
 
-  /// The domain of the one author; nil when there are several or none (RFC 7489 §6.6.1).
-  private static func author(_ octets: [UInt8]) -> String? {
+  /// The one author; nil when there are several or none (RFC 7489 §6.6.1).
+  private static func author(_ octets: [UInt8]) -> EmailAddress? {
     let from = HeaderBlock.read(octets[...]).block.all("from")
-    return from.count == 1 ? SendValidator.author(from[0])?.address.domain : nil
+    return from.count == 1 ? SendValidator.author(from[0])?.address : nil
   }
 }

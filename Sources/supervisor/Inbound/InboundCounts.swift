@@ -14,6 +14,8 @@ final class InboundCounts: Sendable {
     case ordinary
     /// A report of which nothing proves whose mail it was.
     case unattributed
+    /// Its only thread to a message is a Message-ID, and who wrote it is not vouched for.
+    case unproven
     /// Of a message that we sent too long ago.
     case expired
     case forged

@@ -16,6 +16,8 @@ struct MailAuthentication: Sendable, Equatable, CustomStringConvertible {
   var dmarc: DMARCPolicy.Result
   /// The domain of the one author; empty when there is not one.
   var author: String
+  /// What stands before that domain; empty when there is not one author.
+  var authorLocalPart = ""
 
   /// In the form of an Authentication-Results field's value, without the host (RFC 8601 §2.2). Everything in it has the form of
   /// a domain name or is a word of ours.

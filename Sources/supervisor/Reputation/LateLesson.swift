@@ -14,10 +14,15 @@ struct LateLesson: Sendable {
   var provider: MailboxProvider
   var organisation: String
   var campaign: String?
+  /// Whether the IP's day learns of it; never twice of one message.
+  var speaksOfIP = true
+  /// When it was counted as delivered; nil when it was not.
+  var deliveredAt: Milliseconds?
 
   /// What it says of the IP's day; a complaint counts as a bounce there, which is what halts a warm-up.
   var warming: IPWarming.Outcome? {
-    switch what {
+    guard speaksOfIP else { return nil }
+    return switch what {
     case .complained: .bounced
     case .bounced(let verdict): IPWarming.Outcome(.refused(verdict))
     }

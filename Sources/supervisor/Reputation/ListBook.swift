@@ -62,6 +62,14 @@ struct ListBook: Sendable {
     campaign(organisation, name) { $0.complain(now: now) }
   }
 
+  /// A delivery was none.
+  mutating func takeBack(_ organisation: String, _ name: String?) {
+    guard let name else { return }
+    let key = CampaignKey(organisation: organisation, campaign: name)
+    campaigns[key]?.takeBackDelivery()
+    changedCampaigns.insert(key)
+  }
+
   private mutating func campaign(_ organisation: String, _ name: String?, _ change: (inout CampaignComplaints) -> Bool) -> Alarm? {
     guard let name else { return nil }
     let key = CampaignKey(organisation: organisation, campaign: name)

@@ -210,14 +210,20 @@ actor PolicyBook {
     var changes = Changes()
     var learnt = Learnt(rows: [], changes: changes, opened: [])
     if let outcome = late.warming, warming[late.ip] != nil {
-      warming[late.ip]?.note(outcome, provider: late.provider.rawValue, now: now)
+      warming[late.ip]?.noteLate(outcome, deliveredAt: late.deliveredAt, provider: late.provider.rawValue, now: now)
       changes.warming[late.ip] = warming[late.ip]
     }
+    let isTurned = late.breaker == .bounced && late.deliveredAt != nil
+    if isTurned { lists.takeBack(late.organisation, late.campaign) }
     for provider in [nil, late.provider] as [MailboxProvider?] {
       guard late.organisation != Organisation.postmaster, var outcome = late.breaker else { continue }
       let key = BreakerKey(organisation: late.organisation, provider: provider)
       // It is no probe's end: like a complaint it counts as bad and completes nothing.
-      if state(of: key.organisation, at: provider, now: now).state == .halfOpen { outcome = .complained }
+      if state(of: key.organisation, at: provider, now: now).state == .halfOpen {
+        outcome = .complained
+      } else if isTurned {
+        breakers[key]?.takeBackDelivery()
+      }
       if case .opened(let bounces, let complaints)? = note(outcome, key, now, &changes), provider == nil, let breaker = breakers[key] {
         learnt.opened.append((0, late.organisation, breaker, bounces, complaints))
       }

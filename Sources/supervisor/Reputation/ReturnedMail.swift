@@ -8,8 +8,8 @@ import Redis
 /// receives such mail (the inbound server, a client that reads it elsewhere) proves which message it is about, by the signed
 /// token of its return-path or by its own right to it, and hands it in here with the message's number.
 ///
-/// What follows is what follows from a reply: event, suppression, breakers, the campaign's book and the IP's warming day, written in
-/// one Function with the memory that keeps a repeated report from counting twice. A report's own words about whose mail it was
+/// What follows is what follows from a reply: event, suppression, breakers, the campaign's book and, from those who may speak of it, the
+/// IP's warming day, written in one Function with the memory that keeps a repeated report from counting twice. A report's own words about whose mail it was
 /// count for nothing: recipient, organisation, campaign and IP are the message's.
 actor ReturnedMail {
   struct Complaint: Sendable {
@@ -97,14 +97,16 @@ actor ReturnedMail {
     memory = Milliseconds(max(Self.leastMemoryDays, retentionDays + 1)) * UTCDay.length
   }
 
+  /// - Parameter speaksOfIP: whether the IP that the message left by may suffer from it, which others share: not by the word of its own
+  ///   organisation, nor of anybody who proves nothing.
   /// - Throws: when Redis is away, or whether it was taken is not known: hand it in again, what was taken is then `repeated`.
-  func take(_ news: News, of number: MessageNumber) async throws -> Answer {
-    let answer = try await judge(news, number)
+  func take(_ news: News, of number: MessageNumber, speaksOfIP: Bool) async throws -> Answer {
+    let answer = try await judge(news, number, speaksOfIP)
     answers[answer, default: 0] += 1
     return answer
   }
 
-  private func judge(_ news: News, _ number: MessageNumber) async throws -> Answer {
+  private func judge(_ news: News, _ number: MessageNumber, _ speaksOfIP: Bool) async throws -> Answer {
     if try await store.knowsFeedback(number, news.kind) { return .repeated }
     guard let message = try await departed(number) else { return try await store.snapshot(number) == nil ? .unknown : .early }
     switch (news, message.state) {
@@ -115,10 +117,11 @@ actor ReturnedMail {
     defer { book.turn.leave() }
     // Another may have come while this one waited; what is learnt for nothing would have to be forgotten.
     if try await store.knowsFeedback(number, news.kind) { return .repeated }
-    return try await learn(news, message)
+    return try await learn(news, message, speaksOfIP)
   }
 
-  private func departed(_ number: MessageNumber) async throws -> HistoryStore.Departed? {
+  /// How it ended; waits a little for an end that is on its way to disk.
+  func departed(_ number: MessageNumber) async throws -> HistoryStore.Departed? {
     let end = SystemClock.monotonic() + Self.patience
     while true {
       if let message = try await history.departed(number) { return message }
@@ -127,7 +130,7 @@ actor ReturnedMail {
     }
   }
 
-  private func learn(_ news: News, _ message: HistoryStore.Departed) async throws -> Answer {
+  private func learn(_ news: News, _ message: HistoryStore.Departed, _ speaksOfIP: Bool) async throws -> Answer {
     let now = SystemClock.now()
     let provider = message.result.host.map { providers.provider(mx: [$0]) } ?? .other
     let reading = Self.read(news, message, provider, now)
@@ -137,7 +140,8 @@ actor ReturnedMail {
       learnt = await book.learn(
         LateLesson(
           what: reading.lesson, ip: message.result.sourceIP, provider: provider, organisation: message.record.organisation,
-          campaign: message.record.campaignID), now: now)
+          campaign: message.record.campaignID, speaksOfIP: speaksOfIP && message.state != .bounced,
+          deliveredAt: message.state == .delivered ? message.endedAt : nil), now: now)
     }
     for opened in learnt.opened {
       row.events.append(BreakerEvent.opened(opened.organisation, opened.breaker, opened.bounceRate, opened.complaintRate, now: now))

@@ -4,7 +4,8 @@ import MailModel
 import Observability
 import Redis
 
-/// Complaints and bounces that a client got elsewhere (a feedback loop to a mailbox of its own, a provider's portal), and who is a
+/// Complaints and bounces that a client got elsewhere; an organisation's word moves nothing that it shares with others, the
+/// operator's does (a feedback loop to a mailbox of its own, a provider's portal), and who is a
 /// bulk sender.
 struct FeedbackRoutes: Sendable {
   let returned: ReturnedMail
@@ -17,7 +18,7 @@ struct FeedbackRoutes: Sendable {
       APIRoute(method: .post, path: "/v1/messages/:id/feedback", access: .tenant) { call in
         let news = try Self.news(try await call.json())
         let number = try await number(call.parameters["id"] ?? "", call.organisation)
-        let answer = try await returned.take(news, of: number)
+        let answer = try await returned.take(news, of: number, speaksOfIP: call.organisation == nil)
         switch answer {
         case .taken, .repeated:
           return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("result", .text(answer.rawValue))]).string)
