@@ -74,16 +74,25 @@ import Testing
   }
 
   @Test func aComplaintSuppressesAndIsToldOnce() async throws {
-    let dns = try await NameServer(zones: Zones.separate(1))
+    var zones = Zones.separate(1)
+    zones["test-zone.example"]?.append("d0 IN TXT \"v=spf1 ip4:127.0.0.1 -all\"")
+    let dns = try await NameServer(zones: zones)
     defer { dns.stop() }
-    let (mta, port) = try await Self.start(4, dns: dns)
-    // To the return-path; to the registered address with our token in what is given back; and without any.
+    let (mta, port) = try await Self.start(4, dns: dns) { $0.isWarmed = false }
+    // To the return-path; to the registered address with our Message-ID in what is given back; and without any.
     try Self.deliver(ReturnedMail.complaint(recipient: "redacted"), to: try Self.returnPath("f-0", mta), port: port, mta)
     let second = try #require(mta.log.all.first { $0.messageID == "f-1" })
     let returned = "Message-ID: \(second.field("Message-ID") ?? "")\nFrom: news@sender.example\nSubject: x"
-    for _ in 0..<2 {
-      try Self.deliver(ReturnedMail.complaint(recipient: "redacted", returned: returned), to: "fbl@bounces.test.example", port: port, mta)
+    // A Message-ID is known to many: nobody may complain by it but whoever runs the recipient's mailbox.
+    for (sender, isHeard) in [("fbl@d0.test-zone.example", false), ("fbl@else.example", true), ("fbl@d0.test-zone.example", true)] {
+      let author = isHeard ? sender : "fbl@else.example"
+      try Self.deliver(
+        ReturnedMail.complaint(recipient: "redacted", returned: returned, from: author), to: "fbl@bounces.test.example", from: sender,
+        port: port, mta)
     }
+    try Self.deliver(
+      ReturnedMail.complaint(recipient: "redacted", returned: returned, from: "fbl@d0.test-zone.example"), to: "fbl@bounces.test.example",
+      from: "fbl@d0.test-zone.example", port: port, mta)
     try Self.deliver(ReturnedMail.complaint(recipient: "u2@d0.test-zone.example"), to: "fbl@bounces.test.example", port: port, mta)
     try Self.deliver(
       ReturnedMail.complaint(recipient: "u3@d0.test-zone.example", type: "not-spam"), to: try Self.returnPath("f-3", mta), port: port, mta)
@@ -98,8 +107,73 @@ import Testing
     let metrics = try await mta.get("/metrics").body
     #expect(
       metrics.contains("mta_inbound_mail_total{kind=\"complained\"} 2") && metrics.contains("mta_inbound_mail_total{kind=\"repeated\"} 1"))
-    #expect(metrics.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1"))
+    #expect(
+      metrics.contains("mta_inbound_mail_total{kind=\"unattributed\"} 1") && metrics.contains("mta_inbound_mail_total{kind=\"unproven\"} 2")
+    )
+    // The IP's day counts the complaint of the recipient's own server, in place of the delivery, and not the one that anyone may
+    // have written.
+    let day = try mta.redis("HGET", "{mta}:policy", "warm:127.0.0.21")
+    #expect(day.hasSuffix("other 3 1 0 0"), "\(day)")
     #expect(mta.receiver.messageIDs("complained").count == 2)
+    await mta.tearDown()
+  }
+
+  /// What was accepted more than 16 days ago is beyond all reports: no event, no suppression, a count.
+  @Test func anExpiredTokenDoesNothing() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let (mta, port) = try await Self.start(2, dns: dns)
+    let path = try Self.returnPath("f-0", mta)
+    try await mta.registerDKIM("test.example")
+    try await mta.send("c-0", to: "u1@d0.test-zone.example", ["from": "News <n@test.example>", "dkimDomain": "test.example"])
+    try await eventually("it is told") { mta.receiver.messageIDs("sent").contains("c-0") }
+    let field = try #require(mta.log.all.first { $0.messageID == "c-0" }?.field("CFBL-Address"))
+    let fbl = String(try #require(field.split(separator: ";").first))
+    try await eventually("history has them") {
+      for id in ["f-0", "f-1", "c-0"] where try await !mta.get("/v1/messages/\(id)").body.contains("delivered") { return false }
+      return true
+    }
+    #expect(try await mta.stop() == 0)
+    // Two of them are made older where their history says when they were accepted.
+    let script = try mta.scratch.write(
+      "age.py",
+      """
+      import sqlite3, sys
+      def zigzag(value):
+        value <<= 1
+        out = bytearray()
+        while value >= 0x80:
+          out.append(value & 0x7F | 0x80)
+          value >>= 7
+        return bytes(out + bytes([value]))
+      db = sqlite3.connect(sys.argv[1])
+      for number, record, outcome, message in db.execute(
+        "SELECT number, record, outcome, message_id FROM message WHERE message_id != 'f-1'").fetchall():
+        # Tag 12, six octets.
+        at = next(i for i in range(len(record)) if record[i] == 12 and record[i + 1] == 6 and record[i + 7] < 0x80)
+        shift = value = 0
+        for octet in record[at + 2:at + 8]:
+          value |= (octet & 0x7F) << shift
+          shift += 7
+        old = zigzag((value >> 1) - 16 * 86400000 - 60000)
+        assert len(old) == 6
+        db.execute("UPDATE message SET record = ? WHERE number = ?", (record[:at + 2] + old + record[at + 8:], number))
+      db.commit()
+      """)
+    let done = try run(DeliveryTests.python, [script, mta.scratch.file("s/history.db")])
+    try #require(done.code == 0, "\(done.errors)")
+    try await mta.start()
+    for (text, to) in [
+      (ReturnedMail.bounce(recipient: "u0@d0.test-zone.example"), path),
+      (ReturnedMail.complaint(recipient: "u1@d0.test-zone.example"), fbl),
+      (ReturnedMail.bounce(recipient: "u1@d0.test-zone.example"), try Self.returnPath("f-1", mta)),
+    ] {
+      #expect(try Self.deliver(text, to: to, port: port, mta).last?.hasPrefix("data 250") == true)
+    }
+    try await eventually("the young one is told") { mta.receiver.messageIDs("bounced") == ["f-1"] }
+    #expect(try await mta.get("/metrics").body.contains("mta_inbound_mail_total{kind=\"expired\"} 2"))
+    #expect(mta.receiver.messageIDs("complained").isEmpty && mta.receiver.messageIDs("bounced") == ["f-1"])
+    #expect(try mta.redis("HKEYS", "{mta}:sup:acme") == "u1@d0.test-zone.example")
     await mta.tearDown()
   }
 

@@ -20,6 +20,23 @@ import Testing
     #expect("fbl+\(token)".utf8.count <= 64)
   }
 
+  /// A Message-ID proves which message it is, and is neither return-path nor feedback address.
+  @Test func aMessageIDIsNoAddress() throws {
+    let number = MessageNumber(77)
+    let left = try #require(VERPSigner.messageIDToken(of: signer.token(number)))
+    #expect(signer.verify(messageID: "<\(left)@author.example>") == number)
+    #expect(signer.verify(messageID: left.uppercased()) == number)
+    #expect(signer.verify(localPart: "bounce+\(left)", now: 0) == .forged)
+    #expect(signer.verify(complaintLocalPart: "fbl+\(left)") == .forged && signer.verify(complaintToken: left) == nil)
+    for other in [signer.token(number), signer.complaintToken(number), "", "x", String(left.dropLast())] {
+      #expect(signer.verify(messageID: "<\(other)@author.example>") == nil, "\(other)")
+    }
+    let stranger = VERPSigner(key: String(repeating: "x", count: 32), installation: "mta@bounces.example")
+    #expect(stranger.verify(messageID: left) == nil)
+    #expect(VERPSigner(key: String(repeating: "k", count: 32), installation: "else").verify(messageID: left) == nil)
+    #expect(VERPSigner.messageIDToken(of: "tok") == nil)
+  }
+
   @Test func anUnsubscribeLinkSaysWhoAndWhatAndCannotBeMade() {
     let token = UnsubscribeToken(organisation: "acme", list: "größe ✓", address: "ann@a.example", messageID: "m-1")
     let text = token.signed(by: signer)

@@ -39,9 +39,11 @@ package enum ReturnedMail {
   }
 
   /// A complaint (RFC 5965).
-  package static func complaint(recipient: String, type: String = "abuse", returned: String = "Subject: Hello") -> String {
+  package static func complaint(
+    recipient: String, type: String = "abuse", returned: String = "Subject: Hello", from author: String = "fbl@provider.example"
+  ) -> String {
     """
-    From: fbl@provider.example
+    From: \(author)
     Subject: complaint
     MIME-Version: 1.0
     Content-Type: multipart/report; report-type=feedback-report; boundary="b"

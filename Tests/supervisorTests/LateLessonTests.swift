@@ -94,6 +94,45 @@ import Testing
     #expect(await book.warmingStates()["192.0.2.1"]?.today.total.bounced == 1)
   }
 
+  /// A message that was delivered and came back counts once: as a bounce, on the day of its delivery while that is not judged.
+  @Test func oneMessageCountsOnce() async {
+    let book = await book()
+    _ = await book.learn(delivered(50, campaign: "c"), now: Self.now)
+    var lesson = late("550 5.1.1 user unknown", campaign: "c")
+    lesson.deliveredAt = Self.now
+    for _ in 0..<5 { _ = await book.learn(lesson, now: Self.now) }
+    let total = await book.warmingStates()["192.0.2.1"]?.today.total
+    #expect(total == WarmingDay.Counts(delivered: 45, bounced: 5))
+    // 5 of 50, not 5 of 55.
+    #expect(await book.state(of: "o", at: nil, now: Self.now).bounceRate == 0.1)
+    #expect(await book.state(of: "o", at: .gmail, now: Self.now).bounceRate == 0.1)
+    // What was delivered yesterday counts today, for what came of it; what was not counted as delivered takes nothing back.
+    lesson.deliveredAt = Self.now - UTCDay.length
+    _ = await book.learn(lesson, now: Self.now)
+    lesson.deliveredAt = nil
+    _ = await book.learn(lesson, now: Self.now)
+    #expect(await book.warmingStates()["192.0.2.1"]?.today.total == WarmingDay.Counts(delivered: 45, bounced: 7))
+    // Over midnight, before the day is judged.
+    let tomorrow = Self.now + UTCDay.length
+    _ = await book.learn(delivered(1), now: tomorrow)
+    lesson.deliveredAt = Self.now
+    _ = await book.learn(lesson, now: tomorrow)
+    #expect(await book.warmingStates()["192.0.2.1"]?.today.total == WarmingDay.Counts(delivered: 1))
+  }
+
+  /// An IP is shared: the word of its own organisation, or of nobody in particular, moves no warming.
+  @Test func onlyThoseWhoMaySpeakOfTheIPDo() async {
+    let book = await book()
+    _ = await book.learn(delivered(100), now: Self.now)
+    for text in [nil, "550 5.1.1 user unknown"] {
+      var lesson = late(text)
+      lesson.speaksOfIP = false
+      let learnt = await book.learn(lesson, now: Self.now)
+      #expect(learnt.changes.warming.isEmpty && !learnt.changes.breakers.isEmpty)
+    }
+    #expect(await book.warmingStates()["192.0.2.1"]?.today.total == WarmingDay.Counts(delivered: 100))
+  }
+
   @Test func volumeIsByOrganisationAndProvider() async {
     let book = await book()
     _ = await book.learn(delivered(4_000) + delivered(4_000, provider: .yahoo) + delivered(6_000, provider: .microsoft), now: Self.now)

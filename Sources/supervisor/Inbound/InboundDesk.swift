@@ -52,7 +52,7 @@ struct InboundDesk: MailReceiver {
       for recipient in mail.recipients {
         switch try await addresses.read(recipient, now: mail.receivedAt) {
         case .returnPath(let verdict): try await feedback.take(octets, token: verdict, by: Reporter(authentication), now: mail.receivedAt)
-        case .complaints(let number): 
+        case .complaints(let number):
           try await feedback.take(octets, complaintsOf: number, by: Reporter(authentication), now: mail.receivedAt)
         case .feedback: try await feedback.take(octets, by: Reporter(authentication), now: mail.receivedAt)
         case .unsubscribe: try await unsubscribe(octets, now: mail.receivedAt)

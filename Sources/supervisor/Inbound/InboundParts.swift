@@ -33,7 +33,8 @@ struct InboundParts: Sendable {
     let postmaster = PostmasterRelay(config: config, intake: intake, keys: keys, mails: mailStore, counts: counts)
     desk = InboundDesk(
       addresses: InboundAddresses(config: config, signer: signer, routes: routes, returnPathHosts: { try await keys.returnPathHosts() }),
-      feedback: FeedbackDesk(signer: signer, history: history, store: store, returned: returned, counts: counts, providers: config.providers),
+      feedback: FeedbackDesk(
+        signer: signer, history: history, store: store, returned: returned, counts: counts, providers: config.providers),
       postmaster: postmaster, unsubscriptions: unsubscriptions,
       mails: mails, counts: counts,
       room: InboundRoom(standing: { admission.standing }, admitFile: { admission.admitFile(octets: $0) }, mails: mailStore),
