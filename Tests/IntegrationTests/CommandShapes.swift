@@ -33,6 +33,11 @@ enum CommandShapes {
     "state": .oneOf(["delivered", "bounced", "failed", "expired", "uncertain"]), "reason?": .text, "acceptedAt": .time, "endedAt": .time,
     "attempts": .integer, "mx?": .text, "smtpCode?": .integer, "enhancedCode?": .text, "reply?": .list(.text), "tls?": .text,
     "messageIdHeader?": .text, "campaignId?": .text, "tags": .list(.text),
+    "feedback?": .list(
+      .object([
+        "kind": .oneOf(["complained", "bounced", "unsubscribed"]), "at": .time, "message?": .text, "bounceType?": .text, "sourceIsp?": .text,
+        "list?": .text,
+      ])),
   ])
 
   private static let attempt: JSONShape = .object([

@@ -55,6 +55,9 @@ import Testing
     #expect(check["suppressed"] as? Bool == true && check["reason"] as? String == "hard_bounce")
     try await eventually("the message is shown as bounced") { try await mta.get("/v1/messages/f-0").body.contains("\"state\":\"bounced\"") }
 
+    let shown = try await mta.get("/v1/messages/f-0").body
+    #expect(shown.contains("\"feedback\":[{") && shown.contains("\"bounceType\":\"hard\""), "\(shown)")
+
     // A full mailbox is nobody's fault, a delay is no bounce, and an answer is no report.
     try Self.deliver(
       ReturnedMail.bounce(recipient: "u1@d0.test-zone.example", status: "5.2.2", diagnostic: "552 5.2.2 mailbox full"),
@@ -104,6 +107,8 @@ import Testing
       #expect(check["suppressed"] as? Bool == isSuppressed, "\(user)")
       if isSuppressed { #expect(check["reason"] as? String == "complaint") }
     }
+    try await eventually("the message shows it") { try await mta.get("/v1/messages/f-1").body.contains("\"kind\":\"complained\"") }
+    #expect(try await !mta.get("/v1/messages/f-2").body.contains("feedback"))
     let metrics = try await mta.get("/metrics").body
     #expect(
       metrics.contains("mta_inbound_mail_total{kind=\"complained\"} 2") && metrics.contains("mta_inbound_mail_total{kind=\"repeated\"} 1"))

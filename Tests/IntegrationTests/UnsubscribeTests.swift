@@ -46,6 +46,13 @@ import Testing
     let listed = try await mta.get("/v1/unsubscribes?organizationId=acme").json
     #expect((listed["entries"] as? [[String: Any]])?.first?["email"] as? String == "ann@d0.test-zone.example")
 
+    try await eventually("the message shows it") {
+      try await mta.get("/v1/messages/u-1").body.contains("\"feedback\":[{")
+    }
+    #expect(try await !mta.get("/v1/messages/u-2").body.contains("feedback"))
+    let shown = try await mta.get("/v1/messages/u-1").body
+    #expect(shown.contains("\"kind\":\"unsubscribed\"") && shown.contains("\"list\":\"spring\""), "\(shown)")
+
     // That list is silent now; another list, another organisation and plain mail are not.
     try await mta.send("u-4", to: "Ann@d0.test-zone.example", ["unsubscribe": true, "campaignId": "spring"])
     try await mta.send("u-5", to: "ann@d0.test-zone.example", ["unsubscribe": ["list": "weekly"]])

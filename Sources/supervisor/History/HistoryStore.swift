@@ -25,6 +25,8 @@ final class HistoryStore: Sendable {
     var messageIdHeader: String?
     var campaignId: String?
     var tags: [String]
+    /// What came back of it, oldest first; nil = nothing.
+    var feedback: [Returned]?
   }
 
   let database: DatabaseQueue
@@ -47,7 +49,7 @@ final class HistoryStore: Sendable {
             bounce_type TEXT, record BLOB NOT NULL, outcome BLOB NOT NULL, UNIQUE(number, serial, status));
           CREATE INDEX IF NOT EXISTS attempt_by_time ON attempt(at);
           CREATE INDEX IF NOT EXISTS attempt_by_message ON attempt(message_id);
-          """)
+          """ + Self.returnedSchema)
     }
   }
 
@@ -56,6 +58,7 @@ final class HistoryStore: Sendable {
     let finals = rows.filter { $0.final != nil }
     try await database.write { db in
       try Self.storeAttempts(db, rows)
+      try Self.storeReturned(db, rows)
       let insert = try db.cachedStatement(
         sql: """
           INSERT OR REPLACE INTO message(number, message_id, organisation, message_id_field, ended_at, state, reason, attempts,
@@ -81,7 +84,12 @@ final class HistoryStore: Sendable {
         db,
         sql: "SELECT * FROM message WHERE (message_id = ? OR message_id_field = ?)\(filter) ORDER BY ended_at DESC LIMIT 20",
         arguments: arguments
-      ).compactMap(Self.entry)
+      ).compactMap(Self.entry).map { entry in
+        var entry = entry
+        let returned = try Self.returned(db, messageID: entry.messageId, organisation: entry.organizationId)
+        entry.feedback = returned.isEmpty ? nil : returned
+        return entry
+      }
     }
   }
 
@@ -97,6 +105,7 @@ final class HistoryStore: Sendable {
     try await database.write { db in
       try db.execute(sql: "DELETE FROM message WHERE ended_at < ?", arguments: [limit])
       try db.execute(sql: "DELETE FROM attempt WHERE at < ?", arguments: [limit])
+      try db.execute(sql: "DELETE FROM returned WHERE at < ?", arguments: [limit])
     }
   }
 

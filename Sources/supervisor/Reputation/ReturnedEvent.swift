@@ -7,6 +7,11 @@ import Observability
 
 /// Events of what came back (contract section 2.3). Ids are derived: told twice, each is stored once.
 enum ReturnedEvent {
+  private static let mark = "-returned-"
+
+  /// Told of what came back, not of an attempt.
+  static func isOne(_ event: DoneRecord.Event) -> Bool { event.id.contains(mark) }
+
   static func complained(_ message: HistoryStore.Departed, _ complaint: ReturnedMail.Complaint, now: Milliseconds) -> DoneRecord.Event {
     var event = DeliveryEvent(.complained)
     event.set("messageId", message.record.messageID)
@@ -32,7 +37,7 @@ enum ReturnedEvent {
     event.set("timestamp", now)
     event.set("deliveryDomain", message.record.deliveryDomain)
     return DoneRecord.Event(
-      id: "\(message.number)-returned-\(event.kind.rawValue)", kind: event.kind.rawValue, json: event.json, fallbackJSON: nil)
+      id: "\(message.number)\(mark)\(event.kind.rawValue)", kind: event.kind.rawValue, json: event.json, fallbackJSON: nil)
   }
 }
 
