@@ -49,6 +49,16 @@ private typealias Case = (String?, String, ReplyClass, ReplyScope, ReplyReaction
     ("google", "421 4.7.23 the IP has no PTR record", .ipReputation, .ip, .pauseIP),
     ("google", "550 5.7.1 low reputation of the sending domain", .ipReputation, .organisation, .pauseOrganisation),
     ("cox", "554 cox rejected AUP#CXBL", .ipReputation, .lane, .otherIP),
+    // A help page's address says little, what follows a recipient's address much.
+    (
+      nil, "550-mailbox unavailable 550 For explanation visit https://postmaster.b.example/error-messages?ip=192.0.2.7&c=hi",
+      .invalidRecipient,
+      .recipient, .drop
+    ),
+    (nil, "550 IP refused, see https://antispam.b.example/help_spam.htm", .ipReputation, .lane, .otherIP),
+    (nil, "550 permanent failure for one or more recipients (jo@b.example:blocked)", .spamContent, .message, .drop),
+    (nil, "550 permanent failure for one or more recipients (jo@b.example:550 user unknown)", .invalidRecipient, .recipient, .suppress),
+    (nil, "550 blocked by the recipient's personal blacklist", .policy, .message, .drop),
     // The sender's fault
     ("google", "550 5.7.26 unauthenticated", .authFailure, .organisation, .pauseOrganisation),
     (nil, "550 5.7.1 SPF check failed", .authFailure, .organisation, .drop),

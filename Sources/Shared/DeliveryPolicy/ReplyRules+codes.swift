@@ -16,7 +16,7 @@ extension ReplyRules {
     ReplyRule("header-code", .protocol, codes: ["5"], enhanced: ["x.6.x"], any: ["header*", "malformed"]),
     ReplyRule(
       "media-code", .protocol, codes: ["5"], enhanced: ["x.6.1", "x.6.2", "x.6.3", "x.6.4", "x.6.5", "x.6.6", "x.6.7", "x.6.8", "x.6.9"],
-      none: ["spam*", "virus*"]),
+      none: ["spam*", "virus*", "unsolicited", "bulk", "junk", "phish*", "malware", "infected"]),
     ReplyRule("owner-changed-code", .invalidRecipient, enhanced: ["x.7.17", "x.7.18"]),
     ReplyRule("no-such-feature", .protocol, codes: ["50"], enhanced: ["x.7.4"]),
     ReplyRule("size-code", .messageTooLarge, enhanced: ["x.3.4", "x.2.3"]),

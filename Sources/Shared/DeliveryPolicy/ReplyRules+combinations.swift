@@ -4,9 +4,12 @@ extension ReplyRules {
   /// them condemns an address: a guess ends the message, never the recipient.
   static let combinations: [ReplyRule] = [
     ReplyRule(
-      "any-full", .mailboxFull, codes: ["4", "5"], any: mailboxWords + ["storage", "disk", "quota", "box", "spool"],
-      also: ["full", "overquota", "exhausted", "used up", "exceeded", "exceeds", "over limit", "no room", "out of space"],
-      none: strangers + ["rate", "connection*", "messages", "message", "recipients", "size"]),
+      "any-full", .mailboxFull, codes: ["4", "5"],
+      any: mailboxWords + ["storage", "disk", "quota", "box", "spool", "maildir", "maildrop", "folder", "space"],
+      also: [
+        "full", "overquota", "exhausted", "used up", "exceeded", "exceeds", "over * limit", "over limit", "no room", "ran out", "run out",
+      ],
+      none: strangers + ["rate", "connection*", "session*", "messages", "message", "recipients", "size"]),
     ReplyRule(
       "any-inactive", .inactiveMailbox, codes: ["4", "5"], any: mailboxWords,
       also: [
@@ -22,13 +25,14 @@ extension ReplyRules {
       ], none: strangers, reaction: .drop),
     ReplyRule(
       "any-unknown", .invalidRecipient, codes: ["4", "5"],
-      any: mailboxWords + ["person", "addressee", "customer", "subscriber", "alias", "employee", "name", "rcpt"],
+      any: mailboxWords + ["person", "addressee", "customer", "subscriber", "alias", "employee", "name", "rcpt*"],
       also: [
         "unknown", "invalid", "not found", "not exist", "doesnt exist", "not known", "not valid", "not recognized", "no such", "not a",
         "no longer", "nonexistent",
         "wrong", "incorrect", "unrouteable", "undeliverable", "not local", "not registered", "bad", "doesnt have", "does not have",
         "not have an",
-        "cannot deliver", "unrecognized", "not here", "inconnu", "inconnue", "unbekannt", "desconocido", "sconosciuto",
+        "cannot deliver", "unrecognized", "not here", "unable to find", "could not find", "couldnt find", "no one", "not hosted", "inconnu",
+        "inconnue", "unbekannt", "desconocido", "sconosciuto",
       ], none: strangers + ["credentials", "password", "command*", "parameter*", "syntax", "header*", "message id"], reaction: .drop),
     ReplyRule(
       "any-too-many", .rateLimited, codes: ["4", "5"],

@@ -5,9 +5,10 @@ extension ReplyRules {
       any: [
         "message * too large", "message * too big", "message size", "size limit", "size exceed*", "exceeds * size", "exceeds * maximum",
         "exceed* maximum message", "too large", "too big", "message length exceed*", "message exceeds", "email exceeds",
-        "nachricht * zu gross", "message trop", "trop volumineux", "mensaje * grande", "larger than",
+        "nachricht * zu gross", "message trop", "trop volumineux", "mensaje * grande", "larger than", "message * too long",
+        "mail * too long",
       ],
-      none: ["mailbox size", "mailbox * size limit"])
+      none: ["mailbox size", "mailbox * size limit", "line*", "too long in"])
   ]
 
   static let encryption: [ReplyRule] = [
@@ -18,7 +19,8 @@ extension ReplyRules {
       any: [
         "must issue a starttls", "starttls * first", "starttls required", "starttls is required", "tls required", "tls is required",
         "require* tls", "requires encryption", "encryption required", "encryption needed", "must use tls", "secure connection",
-        "use starttls", "unencrypted", "requires * encrypt*", "tls encryption",
+        "use starttls", "unencrypted", "requires * encrypt*", "tls encryption", "encrypted connection*", "encrypted session*",
+        "not encrypted",
       ], none: ["relay", "auth"], reaction: .retryWithTLS),
     ReplyRule("tls-fault", .tls, any: ["starttls", "ssl", "certificate", "tls", "dane", "mta sts", "cipher*"], reaction: .retry),
   ]
@@ -51,7 +53,7 @@ extension ReplyRules {
     ReplyRule(
       "relaying-denied", .policy,
       any: [
-        "relaying denied", "relay denied", "relay access denied", "relaying not permitted", "relay not permitted", "relaying prohibited",
+        "relaying * denied", "relay * denied", "relaying not permitted", "relay not permitted", "relaying prohibited",
         "unable to relay", "not an open relay", "no relaying", "dont handle mail for", "do not handle mail for",
       ],
       none: ["reverse dns"])
@@ -62,7 +64,8 @@ extension ReplyRules {
       "relaying", .policy,
       any: [
         "relay*", "rcpthosts", "gateway user", "not a gateway", "not local host", "does not handle mail for",
-        "not allowed to receive mail for", "mail for * not accepted", "domain isnt in", "domain is not in my list",
+        "not allowed to receive mail for", "mail for * not accepted", "domain isnt in", "domain is not in my list", "not a domain",
+        "not our domain", "dont accept mail for", "do not accept mail for",
       ]),
     // Filters that a recipient or a list set up, in words that sound like an unknown address.
     ReplyRule(
@@ -90,6 +93,10 @@ extension ReplyRules {
       "host-unknown-code", .domainNotFound, enhanced: ["x.1.2"],
       any: ["host unknown", "unknown host", "domain not found", "host not found"],
       none: ["sender*", "helo"], reaction: .suppress),
+    ReplyRule(
+      "host-named-code", .domainNotFound, enhanced: ["x.1.2"],
+      any: ["host", "hosts", "hostname", "domain", "domains", "dns", "destination system", "nxdomain"],
+      none: ["sender*", "your domain", "helo", "from", "user", "mailbox", "account", "ip", "spam*", "blocked", "policy"]),
     ReplyRule(
       "domain-not-found", .domainNotFound,
       any: [
@@ -194,7 +201,7 @@ extension ReplyRules {
 
   /// Refused without a reason.
   static let plainRefusals: [ReplyRule] = [
-    ReplyRule("quota", .mailboxFull, any: ["quota", "quotas"], none: ["sender*", "sending", "rate"]),
+    ReplyRule("quota", .mailboxFull, any: ["quota", "quotas"], none: ["sender*", "sending", "rate", "session*", "connection*"]),
     ReplyRule(
       "refused", .policy,
       any: [

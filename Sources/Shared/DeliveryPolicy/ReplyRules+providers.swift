@@ -33,6 +33,7 @@ extension ReplyRules {
       "godaddy-listed", .ipReputation, any: ["ib103", "ib104", "ib105", "ib106", "ib108", "ib112", "ib113"], reaction: .otherIP,
       pause: 2 * hour),
     ReplyRule("godaddy-spf", .authFailure, any: ["ib508"]),
+    ReplyRule("godaddy-sender", .policy, any: ["ib501", "ib502", "ib503", "ib505", "ib506", "ib507"]),
     ReplyRule("godaddy-unknown", .invalidRecipient, any: ["ib601*"]),
     // AUP#I-1310 and the like: what the hundreds mean is on its support pages.
     ReplyRule(
@@ -74,9 +75,15 @@ extension ReplyRules {
     ReplyRule("qq-content", .spamContent, any: ["content denied"]),
     ReplyRule("qq-unclear", .invalidRecipient, any: ["mailbox unavailable or access denied"], reaction: .drop),
     ReplyRule("netease-spam", .spamContent, any: ["dt spm"]),
-    ReplyRule("netease-rate", .rateLimited, any: ["hl itc", "rp orq", "rp cel", "mi cel", "hl ita"], reaction: .pauseLane, pause: hour),
-    ReplyRule("netease-identity", .ipReputation, any: ["mi dmc", "hl rep", "dt rbl", "rp rbl"]),
-    ReplyRule("netease-spf", .authFailure, any: ["mi spf", "mi stc"]),
+    ReplyRule(
+      "netease-rate", .rateLimited,
+      any: [
+        "hl itc", "hl ita", "hl icc", "hl ifc", "mi dmc", "mi stc", "mi sfq", "rp orq", "rp qrc", "rp drc", "rp trc", "rp cel", "mi cel",
+        "mi ccl", "rp ccl",
+      ], reaction: .pauseLane, pause: hour),
+    ReplyRule("netease-identity", .ipReputation, any: ["hl rep", "hl mep", "dt rbl", "rp rbl", "wm bli", "ip is rejected"]),
+    ReplyRule("netease-spf", .authFailure, any: ["mi spf"]),
+    ReplyRule("netease-sender", .policy, any: ["dt sum", "wm blu", "mi spb"]),
   ]
 
   /// Mimecast, Proofpoint, Barracuda and other filters before a domain's own hosts.
@@ -85,13 +92,14 @@ extension ReplyRules {
       "mimecast-not-trusted", .ipReputation, provider: "mimecast", codes: ["4"],
       any: ["internal resource*", "recipient temporarily unavailable"], reaction: .retry),
     ReplyRule("mimecast-closed", .noMX, provider: "mimecast", any: ["inbounds disabled"]),
-    ReplyRule("mimecast-submitter", .policy, provider: "mimecast", any: ["submitter failed"]),
+    ReplyRule("mimecast-submitter", .policy, provider: "mimecast", any: ["submitter failed", "outbounds disabled"]),
     ReplyRule(
       "mimecast-connections", .rateLimited, provider: "mimecast", codes: ["4"], any: ["account service is temporarily unavailable"]),
     ReplyRule("mimecast-reputation", .ipReputation, any: ["local ct ip reputation"]),
     ReplyRule("mimecast-security", .spamContent, any: ["mcspamsignature*", "email rejected due to security policies"]),
     ReplyRule("mimecast-spoofing", .policy, any: ["anti spoofing policy", "antispoofing"]),
     ReplyRule("proofpoint-listed", .ipReputation, any: ["dnsbl lookup", "ipcheck proofpoint*"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule("barracuda-content", .spamContent, any: ["failure for one or more recipients"], all: ["blocked"]),
     ReplyRule("barracuda-listed", .ipReputation, any: ["barracudacentral*", "barracuda reputation"]),
     ReplyRule("cloudmark-listed", .ipReputation, any: ["cloudmark*"]),
   ]

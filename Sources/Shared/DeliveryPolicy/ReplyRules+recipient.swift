@@ -40,13 +40,14 @@ extension ReplyRules {
         "storage quota", "above quota", "quota exeeded",
         // … or its disk.
         "out of storage", "insufficient storage", "storage limit", "storage space", "storage is full", "storage full",
-        "exceed* * storage", "not enough storage", "not enough space", "no space left", "not enough disk", "insufficient disk",
+        "exceed* * storage", "not enough storage", "not enough space", "no space left", "out of space", "not enough disk",
+        "insufficient disk",
         "insufficient space", "insufficient system storage", "disk full", "disk is full", "disk space", "out of disk", "no more space",
         "recipient storage", "message store * full", "too much mail data", "mailsystem full", "mail system full",
       ],
       none: [
         "message too large", "message too big", "message size", "relay quota", "message exceed*", "per hour", "per day", "daily",
-        "message is larger",
+        "message is larger", "rate", "throttl*", "connection*", "session*", "your ip",
       ]),
     ReplyRule(
       "mailbox-full-translated", .mailboxFull,
@@ -209,7 +210,8 @@ extension ReplyRules {
       ],
       none: [
         "helo", "ehlo", "sender*", "domain", "host", "relay*", "ip", "spam*", "policy", "content", "reverse", "command*", "client",
-        "gateway user", "message id", "header*", "access from", "authentication",
+        "gateway user", "message id", "header*", "access from", "authentication", "unknown failure", "unknown error", "unknown reason",
+        "unknown problem",
       ], reaction: .drop),
     ReplyRule(
       "address-code", .invalidRecipient, enhanced: ["x.1.0", "x.1.1", "x.1.3", "x.1.4", "x.1.5"],

@@ -5,7 +5,7 @@ extension ReplyRules {
       any: [
         "greylist*", "graylist*", "grey list*", "gray list*", "greylst*", "postgrey*", "sqlgrey*", "first time sender",
         "please retry in * seconds", "try again in * seconds", "retry in * seconds", "come back in", "try again in * minutes",
-        "temporary delay * new",
+        "temporary delay * new", "first visit", "first attempt", "new triplet", "unknown triplet", "liste grise",
       ],
       none: ["too many", "rate limit*"]),
     ReplyRule(
@@ -32,8 +32,8 @@ extension ReplyRules {
       any: [
         "rate limit*", "ratelimit*", "throttl*", "slow down", "slower", "too quickly", "too fast", "too frequent*",
         "maximum number of connections",
-        "maximum connections", "connection limit", "connection rate", "connections from * exceed*", "concurrent connections",
-        "concurrency limit", "message rate", "sending rate", "exceeded * rate", "rate exceed*", "exceeds * rate", "per hour",
+        "maximum connections", "connection limit", "connection rate", "connections from * exceed*", "concurren*",
+        "message rate", "sending rate", "exceeded * rate", "rate exceed*", "exceeds * rate", "per hour",
         "per minute", "per day", "hourly limit", "daily limit", "messages per connection", "per connection reached",
         "exceeded their limit", "messages per session", "messages in this session", "threshold exceeded", "limit exceeded",
         "exceeded the limit", "mail volume",
@@ -50,9 +50,21 @@ extension ReplyRules {
       ]),
   ]
 
+  static let ratesTranslated: [ReplyRule] = [
+    ReplyRule(
+      "rate-translated", .rateLimited,
+      any: [
+        "trop de", "limite de connexions", "limite * atteint*", "demasiadas", "demasiados", "limite * alcanzad*", "limite * excedid*",
+        "limite * superad*", "troppe", "troppi", "limite * raggiunt*", "muitas", "muitos", "limite * atingid*", "te veel", "zbyt wiele",
+        "zbyt duzo", "prekrocen * limit", "limit * uberschritten", "limit * ueberschritten", "limit * erreicht",
+      ],
+      none: ["quota*", "postfach", "mailbox", "boite", "casella", "buzon", "caixa", "taille", "tamano", "dimension*", "tamanho"])
+  ]
+
   /// Lists of links and of spam patterns, before lists of IP addresses.
   static let contentListings: [ReplyRule] = [
-    ReplyRule("domain-listed", .ipReputation, any: ["spamhaus dbl"], scope: .organisation, reaction: .drop),
+    ReplyRule(
+      "domain-listed", .ipReputation, any: ["spamhaus dbl", "sender address * dbl spamhaus*"], scope: .organisation, reaction: .drop),
     ReplyRule(
       "sender-listed", .policy,
       any: [
@@ -63,7 +75,7 @@ extension ReplyRules {
       "link-listed", .spamContent,
       any: [
         "surbl*", "uribl*", "blacklisted url*", "blocklisted url*", "dbl spamhaus", "url * listed", "url * blacklist*", "links * listed",
-        "link * listed", "contains * url",
+        "link * listed", "contains * url", "because it contains",
         "domain * uri", "contains a link", "url * block*", "urls * listed",
       ]),
     ReplyRule(
@@ -72,10 +84,18 @@ extension ReplyRules {
         "spam pattern*", "spam content*", "spam or virus", "virus detected", "content rejected", "spam rejection", "as spam",
         "identified * spam", "considered * spam", "similar to spam", "scored as", "spam score", "looks like spam", "likely spam",
         "probably spam", "spam complaints", "by our filter*", "mail score", "spam points", "contains * virus", "virus * found", "infected",
-      ], none: ["ip", "blacklist*", "spamhaus*"]),
+      ], none: ["ip", "blacklist*", "spamhaus*", "open proxy", "infected host*", "xbl", "cbl"]),
   ]
 
   static let reputation: [ReplyRule] = [
+    // A list that one mailbox's owner keeps says nothing about the sender's address.
+    ReplyRule(
+      "owners-list", .policy,
+      any: [
+        "personal blacklist*", "personal blocklist*", "recipients * blacklist*", "recipients * blocklist*", "recipients * block list*",
+        "recipients * black list*", "blacklisted by user",
+        "blocked by the recipient", "blacklisted by the recipient",
+      ], none: ["ip", "ips"]),
     ReplyRule("permanently-deferred", .ipReputation, any: ["permanently deferred"]),
     ReplyRule(
       "public-list", .ipReputation,
@@ -95,6 +115,12 @@ extension ReplyRules {
       ],
       scope: .ip, reaction: .otherIP),
     ReplyRule(
+      "listed-translated", .ipReputation,
+      any: [
+        "liste noire", "lista negra", "lista nera", "sperrliste", "schwarze* liste", "zwarte lijst", "czarn* list*", "ip * bloque*",
+        "ip * bloccat*", "ip * gesperrt", "ip * blockiert", "ip * blocado",
+      ]),
+    ReplyRule(
       "reputation", .ipReputation,
       any: [
         "reputation", "blacklist*", "black listed", "black list", "blocklist*", "block list*", "blocked using", "blocked by * list",
@@ -103,11 +129,12 @@ extension ReplyRules {
         "ip blocked", "banned ip", "blocked ip", "your ip", "your host * not", "your server", "your mail server", "your network",
         "connection refused by policy", "connection rejected", "connection not accepted", "connection denied", "connections not accepted",
         "not accepting connections", "refused connection", "no access from", "no smtp service", "your access to", "access from * denied",
-        "bad ip", "invalid ip", "you are sending spam", "spammer", "spams from", "unwanted messages", "black hole", "blackhole*",
+        "bad ip", "black ip", "invalid ip", "you are sending spam", "spammer", "spams from", "unwanted messages", "black hole",
+        "blackhole*",
         "an open relay", "open proxy", "spam source", "known spam*", "dialup", "dul",
         "temporarily blocked", "host is not allowed", "host not allowed", "host denied", "not welcome", "abusive", "abuse from",
         "complaints", "due to * abuse", "blocked for abuse", "blocked for spam", "client * blocked", "client * rejected", "ivmsip",
         "ivmuri", "bl", "use the smtp server of your isp",
-      ], none: ["content", "your message contains", "subject"]),
+      ], none: ["content", "your message contains", "subject", "target ip address responded"]),
   ]
 }

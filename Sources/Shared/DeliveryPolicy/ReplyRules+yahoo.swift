@@ -14,6 +14,13 @@ extension ReplyRules {
     ReplyRule("yahoo-disabled", .suspended, provider: "yahoo", any: ["mailbox is disabled", "disabled or discontinued", "554 30"]),
   ]
 
+  /// AOL's own codes, as its postmaster pages gave them: RTR, CON and DYN of an address, HVU of a link, DNS of its name.
+  static let aol: [ReplyRule] = [
+    ReplyRule("aol-link", .spamContent, provider: "yahoo", any: ["hvu b*"]),
+    ReplyRule("aol-listed", .ipReputation, provider: "yahoo", any: ["rtr", "con b*", "dyn t*", "rly b*"], pause: 2 * hour),
+    ReplyRule("aol-pointer-record", .ipReputation, provider: "yahoo", any: ["dns nr", "dns b*"], scope: .ip),
+  ]
+
   /// iCloud: codes in brackets.
   static let apple: [ReplyRule] = [
     ReplyRule("apple-volume", .rateLimited, provider: "apple", any: ["excessive volume"]),

@@ -5,6 +5,7 @@ internal import MailModel
 package enum ReplyRules {
   package static let table: [ReplyRule] =
     providers + decisiveCodes.map { $0.from("registry") } + greylisting + sender + fullMailboxes + closedMailboxes + commandCodes + rates
+    + ratesTranslated
     + sizes + loops + encryption
     + domainsByName + relaysByName + unknownRecipients + authentication + domains + contentListings + reputation + relaying
     + doubtfulRecipients
@@ -13,20 +14,20 @@ package enum ReplyRules {
 
   /// Written from the provider's pages whose name stands first in the rule's.
   private static let providers: [ReplyRule] =
-    (google + microsoft + yahoo + apple + orange + northAmerica + asia + gateways + europe)
+    (google + microsoft + yahoo + aol + apple + orange + northAmerica + asia + gateways + europe)
     .map { $0.from(String($0.name.prefix { $0 != "-" })) }
 
   /// Words by which a reply shows whose it is when the MX does not tell (a relay, a domain behind a filter).
   static let marks: [(provider: String, phrases: [String])] = [
     ("google", ["gsmtp", "gmail", "support google com", "google com mail"]),
     ("microsoft", ["protection outlook", "prod outlook com", "hotmail", "outlook com", "exchangelabs", "office com", "live com"]),
-    ("yahoo", ["yahoo com", "yahooinc", "postmaster yahoo*", "yahoodns", "aol com"]),
+    ("yahoo", ["yahoo com", "yahooinc", "postmaster yahoo*", "yahoodns", "aol com", "verizonmedia"]),
     ("apple", ["icloud", "apple com", "me com"]),
     ("orange", ["ofr*", "orange fr", "wanadoo", "lpn*", "laposte"]),
     ("cox", ["cox net", "cox com", "cox too many*", "aup cx*"]),
     ("comcast", ["comcast"]),
     ("godaddy", ["secureserver", "godaddy"]),
-    ("spectrum", ["charter net", "spectrum", "rr com", "e1110"]),
+    ("spectrum", ["charter net", "spectrum", "rr com", "e1110", "aup i1*", "aup in", "aup o1*"]),
     ("att", ["att net", "prodigy", "sbcglobal", "bellsouth"]),
     ("qq", ["qq com", "tencent"]),
     ("netease", ["163 com", "126 com", "netease", "mail 163"]),

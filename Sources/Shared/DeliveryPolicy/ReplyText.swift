@@ -68,12 +68,39 @@ struct ReplyText {
   }
 
   private mutating func readToken(_ token: ArraySlice<UInt8>) {
-    var token = token
-    if let at = token.firstIndex(of: UInt8(ascii: "@")), !Self.isURL(token) {
-      guard let colon = token[..<at].lastIndex(of: UInt8(ascii: ":")) else { return }
-      token = token[..<colon]
+    let isURL = Self.isURL(token)
+    if let at = token.firstIndex(of: UInt8(ascii: "@")), !isURL {
+      if let colon = token[..<at].lastIndex(of: UInt8(ascii: ":")) { readWords(token[..<colon]) }
+      // `user@example.org:blocked`: what follows an address is said of it.
+      if let colon = token[at...].firstIndex(of: UInt8(ascii: ":")) { readWords(token[(colon + 1)...]) }
+      return
     }
     if Self.isIPv6(token) { return }
+    let start = words.count
+    readWords(token)
+    if isURL { dropPageWords(from: start) }
+  }
+
+  /// Words that the address of any help page may hold: they are about the page, not about the refusal.
+  private static let pageWords: Set<String> = [
+    "ip", "ips", "error", "errors", "message", "messages", "help", "support", "mail", "email", "policy", "policies", "sender", "senders",
+    "header", "headers", "content",
+  ]
+
+  /// Spam is fought, not named, by a host or a page called after it (`antispam.example`, `help_spam_16.htm`).
+  private mutating func dropPageWords(from start: Int) {
+    let found = words[start...].split(separator: 0x20)
+    var kept: [UInt8] = []
+    for word in found {
+      let text = String(decoding: word, as: UTF8.self)
+      let isAboutSpam = ["spam", "antispam", "notspam", "nospam"].contains(text)
+      guard !isAboutSpam, !Self.pageWords.contains(text) else { continue }
+      kept += word + [0x20]
+    }
+    words.replaceSubrange(start..., with: kept)
+  }
+
+  private mutating func readWords(_ token: ArraySlice<UInt8>) {
     var index = token.startIndex
     while index < token.endIndex {
       let byte = token[index]
