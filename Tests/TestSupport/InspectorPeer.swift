@@ -1,27 +1,50 @@
 internal import Foundation
 internal import Glibc
 
-/// rspamd or spamd as Debian ships it, unpacked by `deploy/dev/inspectors.sh`, on loopback with a configuration of the test's own.
+/// rspamd, spamd or clamd as Debian ships it, unpacked by `deploy/dev/setup.sh --test`, on loopback with a configuration of the
+/// test's own; none of them asks anybody else.
 package final class InspectorPeer: @unchecked Sendable {
   // Only one test holds it.
   package let port: Int
   private let scratch: Scratch
   private let process: TestProcess
 
-  /// Where the programs are unpacked: `INSPECTOR_PEERS` (a name with `OWLAT_` would be a key of the configuration), or nil.
-  package static var folder: String? {
-    guard let folder = ProcessInfo.processInfo.environment["INSPECTOR_PEERS"], getuid() == 0,
-      FileManager.default.fileExists(atPath: folder + "/complete")
-    else { return nil }
-    return folder + "/root"
+  /// By the name that the configuration of inspectors has for it.
+  package static func start(_ kind: String) async throws -> InspectorPeer {
+    let folder = PeerMTA.unpacked + "/inspectors"
+    guard FileManager.default.fileExists(atPath: folder + "/complete") else {
+      throw TimedOut(description: "\(kind) is not unpacked: call deploy/dev/setup.sh --test")
+    }
+    switch kind {
+    case "rspamd": return try await rspamd(folder + "/root")
+    case "spamassassin": return try await spamd(folder + "/root")
+    default: return try await clamd(folder + "/root")
+    }
   }
 
-  package static func rspamd(_ root: String) async throws -> InspectorPeer {
+  /// Debian's name for this machine's kind, as its folders of libraries have it.
+  private static func triplet(_ root: String) throws -> String {
+    let names = try FileManager.default.contentsOfDirectory(atPath: root + "/usr/lib")
+    guard let name = names.first(where: { $0.hasSuffix("-linux-gnu") }) else { throw TimedOut(description: "no libraries in \(root)") }
+    return name
+  }
+
+  private static func environment(_ root: String) throws -> [String: String] {
+    let triplet = try triplet(root)
+    var environment = ProcessInfo.processInfo.environment
+    environment["LD_LIBRARY_PATH"] = ["/usr/lib/rspamd", "/usr/lib/" + triplet, "/lib/" + triplet].map { root + $0 }.joined(separator: ":")
+    return environment
+  }
+
+  private static func rspamd(_ root: String) async throws -> InspectorPeer {
     let scratch = try Scratch()
     let port = try freePort()
     let files = FileManager.default
     let conf = scratch.file("conf")
-    try files.copyItem(atPath: root + "/etc/rspamd", toPath: conf)
+    // By a copy that keeps no owner: another user may have unpacked it.
+    guard try run("/bin/cp", ["-R", root + "/etc/rspamd", conf]).code == 0 else {
+      throw TimedOut(description: "cannot copy rspamd's rules")
+    }
     try files.createDirectory(atPath: scratch.file("run"), withIntermediateDirectories: true)
     try files.createDirectory(atPath: conf + "/local.d", withIntermediateDirectories: true)
     var local = ["worker-normal.inc": "bind_socket = \"127.0.0.1:\(port)\"; count = 1;"]
@@ -42,27 +65,50 @@ package final class InspectorPeer: @unchecked Sendable {
     variables["LUALIBDIR"] = share + "/lualib"
     variables["WWWDIR"] = share + "/www"
     for name in ["DBDIR", "RUNDIR", "LOGDIR"] { variables[name] = scratch.file("run") }
-    var environment = ProcessInfo.processInfo.environment
-    environment["LD_LIBRARY_PATH"] = root + "/usr/lib/rspamd:" + root + "/usr/lib/x86_64-linux-gnu"
+    // It runs as root only when told so.
+    let user = getuid() == 0 ? ["-i", "-u", "root", "-g", "root"] : []
     return try await InspectorPeer(
       scratch, port, root + "/usr/bin/rspamd",
-      ["-f", "-i", "-u", "root", "-g", "root", "-c", conf + "/rspamd.conf"] + variables.map { "--var=\($0.key)=\($0.value)" },
-      environment)
+      ["-f"] + user + ["-c", conf + "/rspamd.conf"] + variables.map { "--var=\($0.key)=\($0.value)" }, environment(root))
   }
 
-  package static func spamd(_ root: String) async throws -> InspectorPeer {
+  private static func spamd(_ root: String) async throws -> InspectorPeer {
     let scratch = try Scratch()
     let port = try freePort()
-    let binary = try FileManager.default.contentsOfDirectory(atPath: root + "/usr/lib/x86_64-linux-gnu/perl5").first ?? ""
+    let perl = "\(root)/usr/lib/\(try triplet(root))/perl5"
+    let version = try FileManager.default.contentsOfDirectory(atPath: perl).first ?? ""
+    let user = getuid() == 0 ? ["--username=nobody", "--groupname=nogroup"] : []
     return try await InspectorPeer(
       scratch, port, "/usr/bin/perl",
       [
-        "-T", "-I\(root)/usr/share/perl5", "-I\(root)/usr/lib/x86_64-linux-gnu/perl5/\(binary)", root + "/usr/sbin/spamd",
-        "--listen", "127.0.0.1:\(port)", "--local", "--nouser-config", "--max-children", "1", "--pidfile", scratch.file("pid"),
-        "--configpath=\(root)/usr/share/spamassassin", "--siteconfigpath=\(root)/etc/spamassassin", "--username=nobody",
-        "--groupname=nogroup", "-s", "stderr",
-      ], nil)
+        "-T", "-I\(root)/usr/share/perl5", "-I\(perl)/\(version)", root + "/usr/sbin/spamd", "--listen", "127.0.0.1:\(port)", "--local",
+        "--nouser-config", "--max-children", "1", "--pidfile", scratch.file("pid"), "--configpath=\(root)/usr/share/spamassassin",
+        "--siteconfigpath=\(root)/etc/spamassassin", "-s", "stderr",
+      ] + user, nil)
   }
+
+  /// Its one signature is of the test file that every scanner knows.
+  private static func clamd(_ root: String) async throws -> InspectorPeer {
+    let scratch = try Scratch()
+    let port = try freePort()
+    try FileManager.default.createDirectory(atPath: scratch.file("signatures"), withIntermediateDirectories: true)
+    let octets = eicar.utf8.map { String(format: "%02x", $0) }.joined()
+    _ = try scratch.write("signatures/own.ndb", "Owlat.Test.EICAR:0:*:\(octets)\n")
+    let configuration = """
+      Foreground yes
+      TCPAddr 127.0.0.1
+      TCPSocket \(port)
+      DatabaseDirectory \(scratch.file("signatures"))
+      TemporaryDirectory \(scratch.file(""))
+      MaxThreads 2
+      """
+    _ = try scratch.write("clamd.conf", configuration + "\n")
+    return try await InspectorPeer(
+      scratch, port, root + "/usr/sbin/clamd", ["--config-file=" + scratch.file("clamd.conf")], environment(root))
+  }
+
+  /// In two halves, so that no scanner takes this file for it.
+  package static let eicar = #"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-"# + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
   private init(_ scratch: Scratch, _ port: Int, _ program: String, _ arguments: [String], _ environment: [String: String]?) async throws {
     self.scratch = scratch

@@ -46,7 +46,8 @@ package final class PeerMTA: @unchecked Sendable {
   /// False for everybody but root: a root of its own, users of its own.
   package static var isPermitted: Bool { getuid() == 0 }
 
-  private static var unpacked: String {
+  /// Where `deploy/dev/setup.sh --test` unpacks programs.
+  static var unpacked: String {
     ProcessInfo.processInfo.environment["OWLAT_PEERS"] ?? FileManager.default.currentDirectoryPath + "/.build-peers"
   }
 

@@ -1,9 +1,12 @@
 #!/bin/bash
 # Unpacks Debian's Postfix, Exim and OpenSMTPD into folders of their own, each a small root with the libraries it needs, for
 # the tests to chroot into: the three packages exclude each other, and nothing of them is installed or started on this host.
-# Beside them Prometheus's promtool. Call: peers.sh [FOLDER]; what is there already is left alone.
+# Beside them Prometheus's promtool and, for tests to ask, rspamd, spamd and clamd (inspectors.sh). Call: peers.sh [FOLDER]; what is
+# there already is left alone.
 set -euo pipefail
-peers=${1:-"$(dirname "$0")/../../.build-peers"}
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/download.sh"
+peers=${1:-"$here/../../.build-peers"}
 mkdir -p "$peers"
 cd "$peers"
 
@@ -18,15 +21,6 @@ add_libraries() {
     mkdir -p "$root$(dirname "$library")"
     cp -Lu "$library" "$root$library"
   done
-}
-
-# Package lists that are missing or old are read anew, once.
-download() {
-  apt-get download -qq "$@" 2>../log && return
-  local sudo=""
-  if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
-  $sudo apt-get -o DPkg::Lock::Timeout=400 update -qq
-  apt-get download -qq "$@" 2>../log || { cat ../log >&2; exit 1; }
 }
 
 # unpack NAME PACKAGE…
@@ -59,3 +53,5 @@ if [ ! -e prometheus/complete ]; then
   rm -rf prometheus/debs
   touch prometheus/complete
 fi
+
+"$here/inspectors.sh" "$PWD/inspectors"

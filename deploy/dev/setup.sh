@@ -4,10 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 packages=(libssl-dev libhiredis-dev libsystemd-dev libunbound-dev libsqlite3-dev libzstd-dev redis-server)
-# From libdb on: what Postfix, Exim and OpenSMTPD are linked with, which peers.sh unpacks.
-[ "${1:-}" = --test ] && packages+=(systemd nsd bind9-dnsutils python3-venv openssl swaks libnet-ssleay-perl msmtp libdb5.3 libevent-2.1-7
+# From libcurl on: what the programs that peers.sh unpacks are linked with.
+[ "${1:-}" = --test ] && packages+=(systemd nsd bind9-dnsutils python3-venv openssl swaks libnet-ssleay-perl msmtp libcurl4 libdb5.3 libevent-2.1-7
   libgnutls-dane0 libicu72 libidn12
-  libnsl2 libpam0g libpcre2-8-0 libsasl2-2)
+  libnsl2 libpam0g libpcre2-8-0 libsasl2-2 libxml2)
 
 missing=()
 for package in "${packages[@]}"; do
