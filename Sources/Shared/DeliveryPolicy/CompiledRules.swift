@@ -2,9 +2,9 @@ internal import MailModel
 
 /// The rule table with its phrases indexed, so that a reply is read once whatever the number of rules.
 struct CompiledRules: Sendable {
-  /// `x.7.26`: nil = any number.
+  /// `x.7.26`, `5.7.606-649`: nil = any number.
   struct CodePattern: Sendable, Equatable {
-    var parts: [Int?]
+    var parts: [ClosedRange<Int>?]
 
     /// nil when the text is no pattern.
     init?(_ text: String) {
@@ -16,14 +16,14 @@ struct CompiledRules: Sendable {
           parts.append(nil)
           continue
         }
-        guard let number = Int(word) else { return nil }
-        parts.append(number)
+        let ends = word.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map { Int($0) }
+        guard let first = ends.first ?? nil, let last = ends.last ?? nil, first <= last else { return nil }
+        parts.append(first...last)
       }
     }
 
     func matches(_ code: EnhancedStatusCode) -> Bool {
-      (parts[0] ?? code.subjectClass) == code.subjectClass && (parts[1] ?? code.subject) == code.subject
-        && (parts[2] ?? code.detail) == code.detail
+      zip(parts, [code.subjectClass, code.subject, code.detail]).allSatisfy { $0?.contains($1) ?? true }
     }
   }
 

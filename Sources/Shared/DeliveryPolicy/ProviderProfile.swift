@@ -42,7 +42,7 @@ package struct ProviderProfile: Sendable, Equatable {
       maxConnections: 5, maxDeliveriesPerConnection: 50, mx: ["google.com", "googlemail.com"]),
     .microsoft: ProviderProfile(
       defaultRate: 80, ceiling: 200, floor: 5, backoffFactor: 0.5, recoveryFactor: 1.1, tlsMode: .opportunistic,
-      maxConnections: 3, maxDeliveriesPerConnection: 100, mx: ["protection.outlook.com"]),
+      maxConnections: 3, maxDeliveriesPerConnection: 100, mx: ["protection.outlook.com", "mx.microsoft"]),
     .yahoo: ProviderProfile(
       defaultRate: 50, ceiling: 150, floor: 3, backoffFactor: 0.4, recoveryFactor: 1.05, tlsMode: .opportunistic,
       maxConnections: 3, maxDeliveriesPerConnection: 100, mx: ["yahoodns.net"]),
@@ -63,7 +63,7 @@ package struct ProviderProfile: Sendable, Equatable {
     .kpn: further(rate: 40, ceiling: 150, tls: .require, connections: 5, messages: 10, mx: ["kpnmail.nl"]),
     .netvigator: further(rate: 30, ceiling: 100, tls: .require, connections: 5, messages: 10, mx: ["netvigator.com"]),
     .qq: further(rate: 20, ceiling: 60, tls: .require, connections: 4, messages: 8, mx: ["qq.com"]),
-    .netease: further(rate: 20, ceiling: 60, connections: 4, messages: 7, mx: ["netease.com"]),
+    .netease: further(rate: 20, ceiling: 60, tls: .require, connections: 4, messages: 7, mx: ["netease.com"]),
     .godaddy: further(rate: 30, ceiling: 120, connections: 3, messages: 50, mx: ["secureserver.net"]),
     .cox: further(rate: 30, ceiling: 120, connections: 5, messages: 100, mx: ["cox.net", "cloudfilter.net"]),
     .spectrum: further(rate: 30, ceiling: 120, connections: 3, messages: 100, mx: ["charter.net", "rr.com"]),

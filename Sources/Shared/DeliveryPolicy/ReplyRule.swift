@@ -15,7 +15,7 @@ package struct ReplyRule: Sendable {
   package let provider: String?
   /// Prefixes of the reply's code: `4`, `55`, `421`. Empty = any.
   package let codes: [String]
-  /// `x.7.26`, `5.7.x`; x = any number. Empty = any.
+  /// `x.7.26`, `5.7.x`, `5.7.606-649`; x = any number. Empty = any.
   package let enhanced: [String]
   /// One of them must be there. Empty = no condition.
   package let any: [String]

@@ -3,6 +3,9 @@ extension ReplyRules {
   static let decisiveCodes: [ReplyRule] = [
     ReplyRule(
       "null-mx", .noMX, enhanced: ["x.1.10"], any: ["null mx", "nullmx", "does not accept mail", "accepts no mail"], reaction: .suppress),
+    ReplyRule(
+      "takes-no-mail", .noMX, codes: ["521", "556"],
+      any: ["null mx", "not accept mail", "not accept any mail", "accepts no mail", "does not receive mail"], reaction: .suppress),
     ReplyRule("sender-null-mx", .policy, enhanced: ["x.7.27"], any: ["null mx", "nullmx"]),
     ReplyRule("mailbox-full-code", .mailboxFull, enhanced: ["x.2.2"], none: ["submission quota", "sending quota"]),
     ReplyRule(

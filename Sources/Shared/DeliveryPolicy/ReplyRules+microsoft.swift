@@ -40,7 +40,7 @@ extension ReplyRules {
     ReplyRule("microsoft-not-sent", .ipReputation, any: ["unfortunately messages from"], pause: 90 * minute),
     ReplyRule(
       "microsoft-low-reputation", .ipReputation, provider: "microsoft",
-      enhanced: ["5.7.511", "5.7.606", "5.7.607", "5.7.608", "5.7.708", "5.7.513"]),
+      enhanced: ["5.7.511", "5.7.606-649", "5.7.708", "5.7.513"], pause: 2 * hour),
     ReplyRule(
       "microsoft-pointer-record", .ipReputation, provider: "microsoft", enhanced: ["x.7.25"], scope: .ip, reaction: .pauseIP, pause: hour),
     ReplyRule(

@@ -28,9 +28,9 @@ extension ReplyRules {
     ReplyRule("cox-dns", .ipReputation, provider: "cox", any: ["dns check failure"], scope: .ip),
     ReplyRule("cox-link", .spamContent, provider: "cox", any: ["urlbl*"]),
     ReplyRule("godaddy-rate", .rateLimited, any: ["ib007", "ib101", "ib504", "ib510", "ib605", "ib607"]),
-    ReplyRule("godaddy-spam", .spamContent, any: ["ib110", "ib111"]),
     ReplyRule(
-      "godaddy-listed", .ipReputation, any: ["ib103", "ib104", "ib105", "ib106", "ib108", "ib112", "ib113"], reaction: .otherIP,
+      "godaddy-listed", .ipReputation, any: ["ib103", "ib104", "ib105", "ib106", "ib108", "ib110", "ib111", "ib112", "ib113"],
+      reaction: .otherIP,
       pause: 2 * hour),
     ReplyRule("godaddy-spf", .authFailure, any: ["ib508"]),
     ReplyRule("godaddy-sender", .policy, any: ["ib501", "ib502", "ib503", "ib505", "ib506", "ib507"]),
@@ -74,6 +74,7 @@ extension ReplyRules {
     ReplyRule("qq-attack", .ipReputation, provider: "qq", any: ["suspected bounce attack*", "suspected spam ip"]),
     ReplyRule("qq-content", .spamContent, any: ["content denied"]),
     ReplyRule("qq-unclear", .invalidRecipient, any: ["mailbox unavailable or access denied"], reaction: .drop),
+    ReplyRule("netease-spam-later", .spamContent, codes: ["4"], any: ["dt spm"], scope: .lane, reaction: .pauseLane, pause: 15 * minute),
     ReplyRule("netease-spam", .spamContent, any: ["dt spm"]),
     ReplyRule(
       "netease-rate", .rateLimited,
@@ -107,8 +108,11 @@ extension ReplyRules {
   /// GMX, web.de and IONOS send no enhanced codes.
   static let europe: [ReplyRule] = [
     ReplyRule(
+      "gmx-policy-later", .ipReputation, provider: "gmx", codes: ["4"], any: ["reject due to policy*", "policy violations"],
+      reaction: .pauseLane, pause: hour),
+    ReplyRule(
       "gmx-policy", .ipReputation, provider: "gmx", any: ["reject due to policy*", "ip address is block listed", "policy violations"],
       reaction: .otherIP, pause: 2 * hour),
-    ReplyRule("gmx-rate", .rateLimited, provider: "gmx", any: ["rate limit reached"], pause: hour),
+    ReplyRule("gmx-rate", .rateLimited, provider: "gmx", any: ["rate limit reached"], pause: 2 * hour),
   ]
 }

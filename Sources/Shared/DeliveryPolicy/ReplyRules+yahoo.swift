@@ -6,6 +6,9 @@ extension ReplyRules {
     ReplyRule("yahoo-unusual", .rateLimited, any: ["ts01", "ts02", "ts03", "ts04"], reaction: .slow, pause: 30 * minute),
     ReplyRule("yahoo-permanent", .ipReputation, any: ["tss09", "tss1*"], reaction: .otherIP, pause: 4 * hour),
     ReplyRule("yahoo-listed", .ipReputation, provider: "yahoo", any: ["bl2*", "bl1*", "bl0*"], reaction: .otherIP, pause: 2 * hour),
+    ReplyRule(
+      "yahoo-waited", .network, provider: "yahoo", codes: ["4"], any: ["waiting for command"], scope: .lane, reaction: .slow,
+      pause: 30 * minute),
     ReplyRule("yahoo-per-session", .rateLimited, provider: "yahoo", any: ["max message per connection"]),
     ReplyRule("yahoo-volume", .rateLimited, provider: "yahoo", any: ["vs98", "vs1*", "vs2*", "vs99"], reaction: .pauseLane, pause: hour),
     ReplyRule("yahoo-policy", .policy, provider: "yahoo", any: ["ph01", "policy reasons"]),
@@ -23,6 +26,9 @@ extension ReplyRules {
 
   /// iCloud: codes in brackets.
   static let apple: [ReplyRule] = [
+    ReplyRule(
+      "apple-domain-listed", .ipReputation, provider: "apple", any: ["dbl"], scope: .organisation, reaction: .pauseOrganisation,
+      pause: 4 * hour),
     ReplyRule("apple-volume", .rateLimited, provider: "apple", any: ["excessive volume"]),
     ReplyRule(
       "apple-unavailable", .rateLimited, provider: "apple", codes: ["4"], any: ["bs02", "hcm1", "service unavailable"], pause: 15 * minute),
