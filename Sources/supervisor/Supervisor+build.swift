@@ -353,7 +353,7 @@ enum Installation {
       log.warning(
         "a passed socket has another address than api.listen", metadata: ["address": "\(address)", "listen": "\(config.api.listen)"])
     }
-    let room = min(config.limits.apiConnections, ConnectionBudget.connections(ips: config.sourceIPs.count))
+    let room = min(config.limits.apiConnections, ConnectionBudget(config).api)
     let table = ConnectionTable(limit: room, perPeer: config.limits.apiConnectionsPerIP)
     let limits = ConnectionClock.Limits(
       header: .milliseconds(config.api.headerTimeout), body: .milliseconds(config.api.bodyTimeout),

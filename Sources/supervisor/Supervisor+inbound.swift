@@ -45,12 +45,14 @@ extension Installation {
     guard hasBounce || hasSubmission else { return inbound }
     // A loop of their own: hostile clients and handshakes take no time from anything else.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let budget = ConnectionBudget(config, hasBounce: hasBounce, hasSubmission: hasSubmission)
     if hasBounce {
       var policy = SMTPServerPolicy(hostName: config.hostname, banner: "\(config.hostname) Owlat MTA Bounce Processor")
       // Each recipient has a fate of its own, and a report has one recipient (contract section 12.1).
       policy.maxRecipients = 1
       var options = SMTPListener.Options(policy: policy, clock: SystemClock.now)
       options.spoolDirectory = config.stateDir
+      options.limits.connections = budget.bounce
       inbound.services.append(
         try await InboundService.start(
           "bounce", on: config.bounce.listen, share: bounce, tls: config.bounce.tls, group: group, options: options,
@@ -66,7 +68,7 @@ extension Installation {
       policy.maxCommands = 100_000
       var options = SMTPListener.Options(policy: policy, clock: SystemClock.now)
       options.spoolDirectory = config.stateDir
-      options.limits.connections = 200
+      options.limits.connections = budget.submission
       options.limits.command = .minutes(5)
       // Clients with a key need not prove their patience; others learn nothing before the handshake.
       options.limits.bannerDelay = .zero
