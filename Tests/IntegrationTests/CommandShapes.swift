@@ -35,7 +35,8 @@ enum CommandShapes {
     "messageIdHeader?": .text, "campaignId?": .text, "tags": .list(.text),
     "feedback?": .list(
       .object([
-        "kind": .oneOf(["complained", "bounced", "unsubscribed"]), "at": .time, "message?": .text, "bounceType?": .text, "sourceIsp?": .text,
+        "kind": .oneOf(["complained", "bounced", "unsubscribed"]), "at": .time, "message?": .text, "bounceType?": .text,
+        "sourceIsp?": .text,
         "list?": .text,
       ])),
   ])

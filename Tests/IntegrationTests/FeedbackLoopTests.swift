@@ -230,8 +230,9 @@ import Testing
     for _ in 0..<2 { #expect(try deliver().hasPrefix("data 451 4.3.0 Another server of this domain")) }
     let keys = try mta.redis("KEYS", "{mta}:fb:*:missed").split(separator: "\n")
     #expect(keys.count == 1)
-    let first = try #require(Int64(try mta.redis("GET", String(try #require(keys.first)))))
-    _ = try mta.redis("SET", String(keys[0]), "\(first - 86_400_000)", "KEEPTTL")
+    let key = String(try #require(keys.first))
+    let first = try #require(Int64(try mta.redis("GET", key)))
+    _ = try mta.redis("SET", key, "\(first - 86_400_000)", "KEEPTTL")
     #expect(try deliver().hasPrefix("data 250"))
     let metrics = try await mta.get("/metrics").body
     #expect(metrics.contains("mta_inbound_mail_total{kind=\"elsewhere\"} 2\n"))

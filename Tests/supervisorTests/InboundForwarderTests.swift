@@ -68,10 +68,14 @@ import Testing
         return status
       }
     }
-    func waiting() async throws -> InboundStore.Mail? { try await store.due(.forwarding, now: .max, limit: 1).first }
+    let waiting: () async throws -> InboundStore.Mail? = {
+      let due = try await store.due(.forwarding, now: .max, limit: 1)
+      return due.first
+    }
     // Every restart comes after an outage of three days.
     for _ in 0..<40 {
-      await start().forward(try #require(try await waiting()))
+      let mail = try await waiting()
+      await start().forward(try #require(mail))
       now.change { $0 += 3 * 86_400_000 }
     }
     #expect(try await waiting()?.tries == 40)
