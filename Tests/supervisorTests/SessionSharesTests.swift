@@ -89,23 +89,6 @@ import Testing
     #expect(world.mostHeld == 3 && world.base.out.values.reduce(0, +) == 6)
   }
 
-  /// A part that nobody used is given up: its lane has no session until it is granted another.
-  @Test func whoGaveItsPartUpAsksAgain() {
-    var world = World(ips: ["ip1", "ip2"], total: 1)
-    fill(&world, "ip1", 2)
-    for _ in 0..<20 { world.turn() }
-    #expect(world.base.left.count == 2)
-    fill(&world, "ip2", 10)
-    for _ in 0..<3 { world.turn(settles: false) }
-    #expect(world.base.out.keys.map(\.ip).contains("ip2"))
-    let before = world.base.left.count
-    fill(&world, "ip1", 2)
-    for _ in 0..<3 { world.turn(settles: false) }
-    #expect(world.base.left.count == before, "the one session is another's")
-    for _ in 0..<200 { world.turn() }
-    #expect(world.base.left.count == 14 && world.mostHeld == 1)
-  }
-
   /// A limit that comes while sessions are open counts them, and they end first.
   @Test func aNewLimitCountsWhatIsOpen() {
     var world = World(ips: ["ip1", "ip2"], total: 0)

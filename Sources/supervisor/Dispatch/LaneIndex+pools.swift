@@ -16,10 +16,9 @@ extension LaneIndex {
     parked[ip] = nil
     ipGates[ip] = nil
     allowances[ip] = nil
-    scarceIPs.remove(ip)
     pacedTurns[ip] = nil
     for set in mirror.closedSets[ip, default: [:]].keys { mirror.setClosedSet(set, of: ip, nil) }
     laneGates = laneGates.filter { $0.key.ip != ip }
-    lanes.removeAll { id, lane in id.ip == ip && lane.out == 0 }
+    lanes = lanes.filter { $0.key.ip != ip || $0.value.out > 0 }
   }
 }

@@ -7,12 +7,11 @@ extension LaneIndex {
   /// What was learnt of a lane: in force from its next permit on.
   mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate, now: Milliseconds) {
     rates[id] = rate
-    guard let lane = lanes[id] else { return }
-    let before = lane.opensAt
-    lane.adopt(rate, now: now)
+    guard let before = lanes[id] else { return }
+    lanes[id]?.adopt(rate, now: now)
     // It may open earlier than its timer says.
-    if lane.timerAt != nil, lane.opensAt < before {
-      lane.timerAt = nil
+    if before.timerAt != nil, lanes[id]?.opensAt ?? 0 < before.opensAt {
+      lanes[id]?.timerAt = nil
       wake(id)
     }
   }
@@ -21,9 +20,9 @@ extension LaneIndex {
   mutating func setProviders(_ providers: ProviderTable, now: Milliseconds) {
     self.providers = providers
     for (id, lane) in lanes {
-      lane.window = providers[lane.provider].window
+      lanes[id]?.window = providers[lane.provider].window
       setSessionLimit(providers[lane.provider].maxConnectionsTotal, of: id, now: now)
-      if rates[id] == nil { lane.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
+      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
       if lane.hasTurns { wake(id) }
     }
   }
@@ -80,7 +79,6 @@ extension LaneIndex {
   mutating func refund(_ count: Int, _ ip: String) {
     guard allowances[ip] != nil else { return }
     allowances[ip]?.giveBack(count)
-    noteAllowance(of: ip)
     unpark(ip)
     if let standing = allowances[ip]?.anyLane { wake(standing) }
   }
@@ -92,12 +90,9 @@ extension LaneIndex {
     if let permits {
       let before = allowances[ip]
       allowances[ip] = before?.renewed(permits: permits, gate: gate) ?? IPAllowance(permits: permits, gate: gate)
-      noteAllowance(of: ip)
       dismiss(before)
     } else {
-      let before = allowances.removeValue(forKey: ip)
-      noteAllowance(of: ip)
-      dismiss(before)
+      dismiss(allowances.removeValue(forKey: ip))
     }
     unpark(ip)
   }
@@ -105,7 +100,7 @@ extension LaneIndex {
   /// Lanes that stood for an allowance that is over stand again.
   private mutating func dismiss(_ allowance: IPAllowance?) {
     for id in allowance?.lanes ?? [] {
-      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation, isSpread: false) }
+      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation) }
       wake(id)
     }
   }
