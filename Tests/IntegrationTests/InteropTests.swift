@@ -64,7 +64,13 @@ struct InteropTests {
           && mta.receiver.messageIDs("bounced").count >= bounced.count
       }
     } catch {
-      Issue.record("\(peer.delivered) of \(arriving) delivered; the server's log ends \(peer.log().suffix(3000))")
+      let told = Set(mta.receiver.messageIDs("sent") + mta.receiver.messageIDs("bounced"))
+      let events = mta.receiver.all.filter { $0.event == "deferred" }.map { "\($0.messageID) \($0.fields["message"] ?? "")" }
+      Issue.record(
+        """
+        \(peer.delivered) of \(arriving) delivered, \(told.count) told; deferred: \(events.prefix(5)); \
+        the server's log ends \(peer.log().suffix(3000))
+        """)
       throw error
     }
     #expect(mta.receiver.messageIDs("bounced").sorted() == bounced.sorted())

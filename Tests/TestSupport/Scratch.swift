@@ -35,19 +35,32 @@ package func eventually(
   }
 }
 
-/// A TCP port that was free a moment ago.
+/// Ports that this process gave out: none twice.
+private let givenPorts = Locked<Set<Int>>([])
+
+/// A TCP and UDP port that was free a moment ago, on every address of this host. It is below those that the kernel gives to outgoing
+/// connections, so that none of these takes it before its server does.
 package func freePort() throws -> Int {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  let range = try String(contentsOfFile: "/proc/sys/net/ipv4/ip_local_port_range", encoding: .utf8)
+  let lowest = range.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 32_768
+  let ports = lowest > 20_000 ? 10_000..<lowest : 61_000..<65_536
+  for _ in 0..<1000 {
+    let port = Int.random(in: ports)
+    guard isFree(port, Int32(SOCK_STREAM.rawValue)), isFree(port, Int32(SOCK_DGRAM.rawValue)) else { continue }
+    var isNew = false
+    givenPorts.change { isNew = $0.insert(port).inserted }
+    if isNew { return port }
+  }
+  throw TimedOut(description: "no free port")
+}
+
+private func isFree(_ port: Int, _ type: Int32) -> Bool {
+  let descriptor = socket(AF_INET, type, 0)
   defer { close(descriptor) }
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
-  address.sin_addr.s_addr = inet_addr("127.0.0.1")
-  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-  let code = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-      bind(descriptor, pointer, length) == 0 ? getsockname(descriptor, pointer, &length) : -1
-    }
+  address.sin_port = UInt16(port).bigEndian
+  return withUnsafePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 }
   }
-  guard code == 0 else { throw TimedOut(description: "no free port") }
-  return Int(UInt16(bigEndian: address.sin_port))
 }
