@@ -8,7 +8,7 @@ extension ReplyRules {
         "nachricht * zu gross", "message trop", "trop volumineux", "mensaje * grande", "larger than", "message * too long",
         "mail * too long",
       ],
-      none: ["mailbox size", "mailbox * size limit", "line*", "too long in"])
+      none: ["mailbox size", "mailbox * size limit", "line*", "too long in", "for too long", "queue", "tried", "trying"])
   ]
 
   static let encryption: [ReplyRule] = [
