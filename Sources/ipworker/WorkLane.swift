@@ -18,6 +18,7 @@ final class WorkLane {
   var active = 0
   /// As the newest route says.
   private(set) var maxConnections = 1
+  private var pace = LanePace()
 
   var isEmpty: Bool { waiting.isEmpty && active == 0 && idle.isEmpty }
   var connectionCount: Int { active + idle.count }
@@ -27,6 +28,11 @@ final class WorkLane {
     self.maxConnections = maxConnections
     waiting.append(entry)
   }
+
+  /// When an attempt may begin: not before its permit, and not on the heels of one that began late.
+  func opensAt(_ entry: WorkEntry, now: Milliseconds) -> Milliseconds { max(entry.earliest, pace.opensAt(step: entry.step, now: now)) }
+
+  func noteBegin(_ entry: WorkEntry, now: Milliseconds) { pace.begin(step: entry.step, now: now) }
 
   func next() -> WorkEntry? { waiting.popFirst() }
 

@@ -218,13 +218,14 @@ actor WorkLoop {
     let lane = self.lane(name)
     while !isPaused, !isEnding, !isAlone, quarantine.isEmpty, let entry = lane.next() {
       // In steps: the clock by which it is early may be set meanwhile.
-      while !isEnding, case let early = entry.earliest - now(), early > 0 {
+      while !isEnding, case let early = lane.opensAt(entry, now: now()) - now(), early > 0 {
         try? await Task.sleep(for: .milliseconds(min(early, 1000)))
       }
       guard !isEnding else {
         giveBack(entry)
         break
       }
+      lane.noteBegin(entry, now: now())
       await attempt(entry)
     }
     lane.active -= 1

@@ -43,10 +43,10 @@ package struct LaneThrottle: Sendable, Equatable {
   }
 
   /// Spends `count` permits; answers the time of the first and the step between them.
-  package mutating func take(_ count: Int, now: Milliseconds) -> (first: Milliseconds, step: Milliseconds) {
+  package mutating func take(_ count: Int, now: Milliseconds) -> (first: Milliseconds, step: Double) {
     let first = max(next, Double(now))
     next = first + Double(count) * spacing
-    return (Milliseconds(first.rounded(.up)), Milliseconds(spacing.rounded(.down)))
+    return (Milliseconds(first.rounded(.up)), spacing)
   }
 
   /// Permits that were not used: the message did not go.

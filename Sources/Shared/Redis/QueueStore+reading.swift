@@ -373,6 +373,11 @@ extension QueueStore {
     }
   }
 
+  private static func spacing(_ value: RESPValue?) -> Double {
+    guard let step = value?.string.flatMap({ Double($0) }), step.isFinite else { return 0 }
+    return max(0, step)
+  }
+
   private static func workEntry(_ id: String, _ fields: [String: RESPValue]) -> WorkEntry? {
     guard let number = fields["n"]?.string.flatMap({ MessageNumber($0) }), let serial = fields["a"]?.int,
       let record = fields["m"]?.bytes, let route = fields["r"]?.bytes
@@ -380,7 +385,7 @@ extension QueueStore {
     let content = fields["b"]?.bytes ?? []
     return WorkEntry(
       entryID: id, number: number, serial: serial, crashMarks: fields["k"]?.int ?? 0,
-      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, contentHash: fields["c"]?.string ?? "",
+      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, step: spacing(fields["p"]), contentHash: fields["c"]?.string ?? "",
       record: record, route: route, content: content.isEmpty ? nil : content)
   }
 }

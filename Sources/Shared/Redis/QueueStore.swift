@@ -76,7 +76,7 @@ package struct QueueStore: Sendable {
       command.add(pick.lane)
       command.add(pick.route)
       command.add(pick.firstAt)
-      command.add(pick.step)
+      command.add(String(pick.step))
       command.add(pick.nextPermitAt)
       command.add(pick.counters.count)
       for counter in pick.counters {

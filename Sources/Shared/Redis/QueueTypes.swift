@@ -92,13 +92,13 @@ package struct Pick: Sendable {
   package var route: [UInt8]
   /// Earliest MAIL FROM of the first, and the spacing of those after it, ms.
   package var firstAt: Milliseconds
-  package var step: Milliseconds
+  package var step: Double
   package var nextPermitAt: Milliseconds
   package var counters: [SharedCounter]
 
   package init(
     part: GroupPart, count: Int, sourceIP: String, lane: String, route: [UInt8], firstAt: Milliseconds,
-    step: Milliseconds, nextPermitAt: Milliseconds, counters: [SharedCounter]
+    step: Double, nextPermitAt: Milliseconds, counters: [SharedCounter]
   ) {
     self.part = part
     self.count = count
@@ -131,6 +131,8 @@ package struct WorkEntry: Sendable, Equatable {
   package var crashMarks: Int
   package var lane: String
   package var earliest: Milliseconds
+  /// Spacing of the lane's permits, ms; 0 in an entry of an older version.
+  package var step: Double
   package var contentHash: String
   package var record: [UInt8]
   package var route: [UInt8]

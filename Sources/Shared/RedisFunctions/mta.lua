@@ -298,7 +298,7 @@ local function dispatch(keys, argv)
             bytes = redis.call('HGET', c, 'b') or ''
           end
           local entry = redis.call('XADD', p .. NAME.ip .. ip, '*', 'n', num, 'a', serial, 'k', v[3] or '0', 'l', lane,
-            't', tonumber(first) + taken * tonumber(step), 'c', v[1], 'm', v[2], 'r', route, 'b', bytes)
+            't', math.floor(tonumber(first) + taken * tonumber(step)), 'p', step, 'c', v[1], 'm', v[2], 'r', route, 'b', bytes)
           redis.call('HSET', key, 's', 'd', 'i', ip, 'e', entry, 't', charged)
           taken = taken + 1
           answer[#answer + 1] = num

@@ -8,7 +8,7 @@ struct PlannedPick: Sendable, Equatable {
   var count: Int
   var lane: LaneID
   var firstAt: Milliseconds
-  var step: Milliseconds
+  var step: Double
   var nextPermitAt: Milliseconds
   /// Of a limit that all IPs share, what the lane may have; nil = there is none.
   var sessions: Int?
