@@ -44,16 +44,26 @@ struct LanePaceTests {
     }
   }
 
+  /// Steps of less than a millisecond cost nobody one.
+  @Test func aFastLaneIsNotSlowed() {
+    var pace = LanePace()
+    for index in 0..<10_000 {
+      let now = Milliseconds(1_000_000 + index / 10)
+      #expect(pace.opensAt(step: 0.1, now: now) <= now)
+      pace.begin(step: 0.1, now: now)
+    }
+  }
+
   /// A clock that is set back, or a rate that grows, keeps nobody waiting for more than a step.
   @Test func nothingWaitsForAClock() {
     var pace = LanePace()
     pace.begin(step: 20_000, now: 10_000_000)
     #expect(pace.opensAt(step: 20_000, now: 10_000_000) == 10_010_000)
-    #expect(pace.opensAt(step: 400, now: 10_000_000) == 10_000_400)
-    #expect(pace.opensAt(step: 20_000, now: 6_400_000) == 6_420_000)
+    #expect(pace.opensAt(step: 400, now: 10_000_000) == 10_000_401)
+    #expect(pace.opensAt(step: 20_000, now: 6_400_000) == 6_420_001)
     #expect(pace.opensAt(step: 0, now: 6_400_000) == 0)
     pace.begin(step: 400, now: 6_400_000)
-    #expect(pace.opensAt(step: 400, now: 6_400_000) <= 6_400_600)
+    #expect(pace.opensAt(step: 400, now: 6_400_000) <= 6_400_601)
   }
 
   private struct Dice: RandomNumberGenerator {

@@ -150,7 +150,8 @@ enum CommandShapes {
       "file": .text, "is_bounce": .bool, "kind": .text, "trait?": .text, "feedback_type": .nullable(.text),
       "original_message_id": .nullable(.text), "original_recipient?": .nullable(.text), "original_recipients?": .list(.text),
       "original_sender?": .nullable(.text), "reported_domains?": .list(.text), "source_ip?": .nullable(.text),
-      "arrival_date?": .nullable(.text), "user_agent?": .nullable(.text), "hints": .list(.object(["kind": .text, "value": .text, "sureness": .text])),
+      "arrival_date?": .nullable(.text), "user_agent?": .nullable(.text),
+      "hints": .list(.object(["kind": .text, "value": .text, "sureness": .text])),
       "recipients": .list(
         .object([
           "recipient": .text, "original_recipient": .nullable(.text),

@@ -38,7 +38,7 @@ enum CrashPlace: Hashable, CustomStringConvertible {
       "supervisor-after-effects", "supervisor-before-outbox", "supervisor-after-outbox", "supervisor-after-history",
       "supervisor-before-ready", "supervisor-after-ready", "supervisor-before-expire", "supervisor-after-expire",
       "supervisor-before-conclude", "supervisor-after-conclude", "supervisor-before-recovery", "supervisor-in-recovery",
-      "supervisor-after-recovery",
+      "supervisor-after-recovery", "supervisor-in-reload",
     ].map(CrashPlace.step) + Moment.allCases.map(CrashPlace.session) + [.rewrite]
 }
 
@@ -74,6 +74,10 @@ extension CrashRig {
       try arm()
       try await recover(prelude, strike(prelude, passing: []))
     }
+    if cell.place == .step("supervisor-in-reload") {
+      try await eventually("mail flows") { self.dots.count > before + 5 }
+      try reload(orgDaily: 1_000_000 + number)
+    }
     let struck = try await fall(cell, from: before)
     if let struck { try await recover(cell.strike, struck) }
     disarm()
@@ -87,6 +91,13 @@ extension CrashRig {
     } catch { print("\(cell): \(error)\n\(mta.describe(ids.first { !hasEnded($0) } ?? ""))") }
     restorePulled()
     return struck == nil ? nil : CrashReport(self, ids, bounces: [nobody.id])
+  }
+
+  /// Another limit comes into force, as `systemctl reload` brings it about.
+  private func reload(orgDaily: Int) throws {
+    let text = try String(contentsOfFile: mta.config, encoding: .utf8)
+    try text.replacing(/org_daily: \d+/, with: "org_daily: \(orgDaily)").write(toFile: mta.config, atomically: true, encoding: .utf8)
+    kill(mta.pid, SIGHUP)
   }
 
   private func arm(_ place: CrashPlace) throws {

@@ -10,11 +10,11 @@ package struct LanePace: Sendable {
   /// - Parameter step: milliseconds; 0 = as fast as can be.
   package func opensAt(step: Double, now: Milliseconds) -> Milliseconds {
     guard step > 0 else { return 0 }
-    // It never is further ahead, unless the clock was set back or the rate has grown.
-    return Milliseconds((min(next, Double(now) + 1.5 * step) - step / 2).rounded(.up))
+    return Milliseconds((bounded(step, now) - step / 2).rounded(.down))
   }
 
-  package mutating func begin(step: Double, now: Milliseconds) {
-    next = max(Double(now), min(next, Double(now) + 1.5 * step)) + step
-  }
+  package mutating func begin(step: Double, now: Milliseconds) { next = max(Double(now), bounded(step, now)) + step }
+
+  /// It never is further ahead than that (clocks have whole milliseconds), unless the clock was set back or the rate has grown.
+  private func bounded(_ step: Double, _ now: Milliseconds) -> Double { min(next, Double(now) + 1.5 * step + 1) }
 }

@@ -38,6 +38,8 @@ package enum FailPoint: String, Sendable, CaseIterable {
   case supervisorBeforeRecovery = "supervisor-before-recovery"
   case supervisorInRecovery = "supervisor-in-recovery"
   case supervisorAfterRecovery = "supervisor-after-recovery"
+  /// Half of a new configuration is in force.
+  case supervisorInReload = "supervisor-in-reload"
 
   private static let armed: (name: String, file: String)? = {
     guard let value = getenv("OWLAT_FAILPOINT") else { return nil }

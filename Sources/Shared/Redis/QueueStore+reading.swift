@@ -385,7 +385,8 @@ extension QueueStore {
     let content = fields["b"]?.bytes ?? []
     return WorkEntry(
       entryID: id, number: number, serial: serial, crashMarks: fields["k"]?.int ?? 0,
-      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, step: spacing(fields["p"]), contentHash: fields["c"]?.string ?? "",
+      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, step: spacing(fields["p"]),
+      contentHash: fields["c"]?.string ?? "",
       record: record, route: route, content: content.isEmpty ? nil : content)
   }
 }

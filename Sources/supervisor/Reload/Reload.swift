@@ -157,6 +157,7 @@ actor Reload {
     await parts.dispatcher.setPolicies(breaker: next.breaker, warming: next.warming)
     await parts.profiles.setConfigured(next.providers)
     await parts.outcomes.adopt(OutcomeReducer(retry: next.retry, providers: next.providers), pools: pools)
+    FailPoint.supervisorInReload.pass()
     if before.webhooks != next.webhooks { parts.senders.set(next.webhooks) }
     if before.limits.orgDaily != next.limits.orgDaily || before.limits.orgHourly != next.limits.orgHourly {
       await parts.dispatcher.limitsChanged()
