@@ -22,6 +22,8 @@ import Testing
     var base: LaneIndexTests.World
     var now: Milliseconds = 1_000_000
     var mostHeld = 0
+    /// Lanes that had messages out at the same time.
+    var mostSending = 0
     /// IPs whose messages were picked, in order.
     var order: [String] = []
 
@@ -38,6 +40,7 @@ import Testing
       }
       _ = base.turn(now: now, settles: false)
       for (lane, count) in base.out where count > 0 { order += Array(repeating: lane.ip, count: count) }
+      mostSending = max(mostSending, base.out.values.count { $0 > 0 })
       if settles { base.settle() }
       now += 100
     }
@@ -89,6 +92,23 @@ import Testing
     #expect(world.mostHeld == 3 && world.base.out.values.reduce(0, +) == 6)
   }
 
+  /// A part that nobody used is given up: its lane has no session until it is granted another.
+  @Test func whoGaveItsPartUpAsksAgain() {
+    var world = World(ips: ["ip1", "ip2"], total: 1)
+    fill(&world, "ip1", 2)
+    for _ in 0..<20 { world.turn() }
+    #expect(world.base.left.count == 2)
+    fill(&world, "ip2", 10)
+    for _ in 0..<3 { world.turn(settles: false) }
+    #expect(world.base.out.keys.map(\.ip).contains("ip2"))
+    let before = world.base.left.count
+    fill(&world, "ip1", 2)
+    for _ in 0..<3 { world.turn(settles: false) }
+    #expect(world.base.left.count == before, "the one session is another's")
+    for _ in 0..<200 { world.turn() }
+    #expect(world.base.left.count == 14 && world.mostHeld == 1)
+  }
+
   /// A limit that comes while sessions are open counts them, and they end first.
   @Test func aNewLimitCountsWhatIsOpen() {
     var world = World(ips: ["ip1", "ip2"], total: 0)
@@ -130,5 +150,6 @@ import Testing
     for _ in 0..<1000 where world.base.left.count < added { world.turn() }
     #expect(world.base.left.count == added)
     #expect(world.mostHeld <= total)
+    #expect(world.mostSending <= total, "no lane sends without a part")
   }
 }

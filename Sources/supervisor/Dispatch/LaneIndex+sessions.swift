@@ -14,12 +14,12 @@ extension LaneIndex {
   mutating func sessionClaims(now: Milliseconds) -> [SessionClaim] {
     guard !sessions.isEmpty else { return [] }
     var shares = sessions
-    var yielding: [LaneID] = []
+    var lost: [LaneID] = []
     let claims = shares.claims(
       now: now, out: { lanes[$0]?.out ?? 0 }, hasMail: { lanes[$0]?.hasTurns ?? false },
-      most: { id in lanes[id].map { providers[$0.provider].maxConnections } ?? 0 }, yielding: &yielding)
+      most: { id in lanes[id].map { providers[$0.provider].maxConnections } ?? 0 }, lost: &lost)
     sessions = shares
-    for id in yielding { lanes[id]?.sessions = 0 }
+    for id in lost { lanes[id]?.sessions = 0 }
     return claims
   }
 

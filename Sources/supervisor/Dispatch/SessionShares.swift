@@ -20,6 +20,8 @@ struct SessionShares {
     var idleSince: Milliseconds?
     /// Gets no permit any more; given up when nothing of it is out.
     var isYielding = false
+    /// Its lane has mail again: it asks for another part once this one is given up.
+    var asksAgain = false
   }
 
   private struct Share {
@@ -57,8 +59,12 @@ struct SessionShares {
   mutating func want(_ id: LaneID, limit: Int, now: Milliseconds) {
     var share = shares[id.key] ?? Share(limit: limit)
     share.limit = limit
-    if share.parts[id] != nil {
-      if share.parts[id]?.isYielding == false, !share.growing.contains(id) { share.growing.append(id) }
+    if let part = share.parts[id] {
+      if part.isYielding {
+        share.parts[id]?.asksAgain = true
+      } else if !share.growing.contains(id) {
+        share.growing.append(id)
+      }
     } else if share.waitingSince[id] == nil {
       share.waitingSince[id] = now
       share.waiting.append(id)
@@ -87,9 +93,9 @@ struct SessionShares {
   ///   - out: messages of a lane that are out at its worker; a lane without any has no session open.
   ///   - hasMail: false for a lane that waits and has nothing left to send.
   ///   - most: sessions that one lane may have.
-  ///   - yielding: filled with lanes that must get no permit from now on.
+  ///   - lost: filled with lanes that must get no permit from now on: their part is given up, or is to be.
   mutating func claims(
-    now: Milliseconds, out: (LaneID) -> Int, hasMail: (LaneID) -> Bool, most: (LaneID) -> Int, yielding: inout [LaneID]
+    now: Milliseconds, out: (LaneID) -> Int, hasMail: (LaneID) -> Bool, most: (LaneID) -> Int, lost: inout [LaneID]
   ) -> [SessionClaim] {
     var claims: [SessionClaim] = []
     for key in shares.keys.sorted() {
@@ -99,8 +105,8 @@ struct SessionShares {
         share.isChanged = true
       }
       share.waiting.removeAll { share.waitingSince[$0] == nil }
-      giveUp(&share, now, out)
-      yielding += chooseYielding(&share, now)
+      lost += giveUp(&share, now, out, hasMail)
+      lost += chooseYielding(&share, now)
       share.growing.removeAll { (share.parts[$0]?.count ?? .max) >= most($0) || share.parts[$0]?.isYielding != false }
       let wanted = share.waiting.isEmpty ? min(share.growing.count, 1) : share.waiting.count
       let isDue = share.isChanged || now - share.toldAt >= (wanted > 0 ? Self.patience : Self.renewal)
@@ -110,8 +116,12 @@ struct SessionShares {
     return claims
   }
 
-  private func giveUp(_ share: inout Share, _ now: Milliseconds, _ out: (LaneID) -> Int) {
-    for (id, part) in share.parts {
+  /// Parts of which nothing is out, once they are to be given up or have rested.
+  private func giveUp(
+    _ share: inout Share, _ now: Milliseconds, _ out: (LaneID) -> Int, _ hasMail: (LaneID) -> Bool
+  ) -> [LaneID] {
+    var lost: [LaneID] = []
+    for (id, part) in share.parts.sorted(by: { $0.key.ip < $1.key.ip }) {
       guard out(id) == 0 else {
         share.parts[id]?.idleSince = nil
         continue
@@ -122,7 +132,12 @@ struct SessionShares {
       guard part.isYielding || now - idleSince >= (isWanted ? 50 : Self.rest) else { continue }
       share.parts[id] = nil
       share.isChanged = true
+      lost.append(id)
+      guard part.asksAgain, hasMail(id) else { continue }
+      share.waitingSince[id] = now
+      share.waiting.append(id)
     }
+    return lost
   }
 
   /// As many as wait, whoever has had its part longest first; whatever is above the limit at once.
