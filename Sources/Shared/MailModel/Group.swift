@@ -3,17 +3,23 @@ package struct Group: Hashable, Sendable, CustomStringConvertible {
   /// The IPs a message may use: `pool:NAME`, or `ip:ADDRESS` for one dedicated IP. Fixed when the message is accepted.
   package let set: String
   package let domain: String
+  /// Of both, made once: groups are looked up far more often than they are made.
+  fileprivate let digest: Int
 
   package init(set: String, domain: String) {
     self.set = set
     self.domain = domain
+    digest = set.hashValue &* 31 &+ domain.hashValue
   }
 
   package init?(_ text: some StringProtocol) {
     guard let colon = text.lastIndex(of: ":"), colon != text.startIndex else { return nil }
-    self.set = String(text[..<colon])
-    self.domain = String(text[text.index(after: colon)...])
+    self.init(set: String(text[..<colon]), domain: String(text[text.index(after: colon)...]))
   }
+
+  package static func == (a: Self, b: Self) -> Bool { a.digest == b.digest && a.domain == b.domain && a.set == b.set }
+
+  package func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 
   package var description: String { "\(set):\(domain)" }
 }
@@ -22,18 +28,25 @@ package struct Group: Hashable, Sendable, CustomStringConvertible {
 package struct GroupPart: Hashable, Sendable, CustomStringConvertible {
   package let group: Group
   package let organisation: String
+  private let digest: Int
 
   package init(group: Group, organisation: String) {
     self.group = group
     self.organisation = organisation
+    digest = group.digest &* 31 &+ organisation.hashValue
   }
 
   /// From the directory's spelling: group, one space, organisation.
   package init?(_ text: some StringProtocol) {
     guard let space = text.firstIndex(of: " "), let group = Group(text[..<space]) else { return nil }
-    self.group = group
-    self.organisation = String(text[text.index(after: space)...])
+    self.init(group: group, organisation: String(text[text.index(after: space)...]))
   }
+
+  package static func == (a: Self, b: Self) -> Bool {
+    a.digest == b.digest && a.organisation == b.organisation && a.group == b.group
+  }
+
+  package func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 
   package var description: String { "\(group) \(organisation)" }
 }

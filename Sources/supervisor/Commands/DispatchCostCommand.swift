@@ -33,7 +33,14 @@ struct DispatchCostCommand: ParsableCommand {
       \(groups) groups, \(organisations) organisations, \(ips) IPs in \(pools) pools, \(result.lanes) lanes
       \(result.messages) messages in \(result.picks) picks, \(Self.number(Double(result.visits) / Double(result.picks))) entries visited a pick
       \(Self.number(decision)) µs CPU a message, \(Self.number(result.deciding * 1e6 / Double(result.picks))) µs a pick; filled in \(Self.number(result.filling)) s
+      longest turn \(Self.number(result.longest * 1e3)) ms CPU, \(Self.peakMemory() >> 10) MB at most
       """)
+  }
+
+  /// Kilobytes.
+  private static func peakMemory() -> Int {
+    var usage = rusage()
+    return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss : 0
   }
 
   private static func number(_ value: Double) -> String { String(format: "%.2f", value) }

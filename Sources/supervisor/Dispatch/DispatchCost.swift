@@ -25,6 +25,8 @@ struct DispatchCost {
     /// CPU seconds: of filling the index, and of the decisions.
     var filling = 0.0
     var deciding = 0.0
+    /// CPU seconds of the longest turn: what is done between two calls to Redis, at most ``Dispatcher/picksPerCall`` picks.
+    var longest = 0.0
   }
 
   private struct Queue {
@@ -80,14 +82,18 @@ struct DispatchCost {
     let before = index.visits
     start = cpu()
     var turn = 0
+    var last = start
     while result.messages < plan.messages {
       change(turn)
       dispatch()
       settle()
       turn += 1
       now += 20
+      let time = cpu()
+      result.longest = max(result.longest, time - last)
+      last = time
     }
-    result.deciding = cpu() - start
+    result.deciding = last - start
     result.visits = index.visits - before
     result.lanes = index.lanes.count
     return result

@@ -31,6 +31,10 @@ struct IPAllowance {
   private var nominations: [String: BinaryHeap<Nomination>] = [:]
   /// The organisation that each lane nominates now; a nomination that says otherwise is past.
   private var nominated: [LaneID: (organisation: String, isAlone: Bool)] = [:]
+  /// Organisations that stand here, or are in a lane that will nominate them.
+  private var present: Set<String> = []
+  /// Lanes whose mail counts on this IP: when nothing is left, it is to wait elsewhere too.
+  private var unspread: Set<LaneID> = []
   private var servedOrganisation: [String: UInt64] = [:]
   private var servedLane: [LaneID: UInt64] = [:]
   private var clock: UInt64 = 0
@@ -40,6 +44,8 @@ struct IPAllowance {
     self.gate = gate
   }
 
+  /// Its permits may run out before the mail that waits for them.
+  var isScarce: Bool { permits > 0 && permits < 1024 }
   var shutGate: Gate? { permits > 0 ? nil : gate }
   var hasNoNomination: Bool { nominated.isEmpty }
 
@@ -58,15 +64,33 @@ struct IPAllowance {
   var lanes: [LaneID] { Array(nominated.keys) }
   var anyLane: LaneID? { nominated.first?.key }
 
-  /// - Parameter isAlone: no other organisation waits in the lane.
-  mutating func nominate(_ organisation: String, by lane: LaneID, isAlone: Bool) {
-    if let before = nominated[lane], before.organisation == organisation, before.isAlone == isAlone { return }
+  /// - Returns: whether the organisation is not here yet; from now on it is.
+  mutating func welcome(_ organisation: String) -> Bool { present.insert(organisation).inserted }
+
+  /// What an organisation had here waits for another gate.
+  mutating func noteAbsent(_ organisation: String) {
+    if nominations[organisation] == nil { present.remove(organisation) }
+  }
+
+  /// - Parameter isAlone: no other organisation waits in the lane; nil = as it was said before.
+  mutating func nominate(_ organisation: String, by lane: LaneID, isAlone: Bool?) {
+    unspread.insert(lane)
+    let before = nominated[lane]
+    let isAlone = isAlone ?? before?.isAlone ?? true
+    if let before, before.organisation == organisation, before.isAlone == isAlone { return }
     nominated[lane] = (organisation, isAlone)
+    present.insert(organisation)
     nominations[organisation, default: BinaryHeap()].push(
       Nomination(isAlone: isAlone, served: servedLane[lane] ?? 0, lane: lane))
     if inTurn.insert(organisation).inserted {
       turns.push(Turn(served: servedOrganisation[organisation] ?? 0, organisation: organisation))
     }
+  }
+
+  /// Those that counted on this IP; from now on they do not.
+  mutating func takeUnspread() -> Set<LaneID> {
+    defer { unspread = [] }
+    return unspread
   }
 
   /// Whose turn it is; the nomination is taken. Nil when nobody stands or nothing is left.
@@ -82,12 +106,17 @@ struct IPAllowance {
           current.isAlone == nomination.isAlone
         else { continue }
         nominated[nomination.lane] = nil
-        if nominations[turn.organisation]?.isEmpty == false, inTurn.insert(turn.organisation).inserted {
+        unspread.remove(nomination.lane)
+        if nominations[turn.organisation]?.isEmpty != false {
+          nominations[turn.organisation] = nil
+          present.remove(turn.organisation)
+        } else if inTurn.insert(turn.organisation).inserted {
           turns.push(Turn(served: clock + 1, organisation: turn.organisation))
         }
         return (nomination.lane, turn.organisation)
       }
       nominations[turn.organisation] = nil
+      present.remove(turn.organisation)
     }
     return nil
   }

@@ -20,6 +20,8 @@ struct LaneID: Hashable, Sendable, CustomStringConvertible {
   func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 
   var description: String { "\(ip)/\(key)" }
+
+  func shard(of count: Int) -> Int { Int(UInt(bitPattern: digest) % UInt(count)) }
 }
 
 extension LaneID {
@@ -29,8 +31,9 @@ extension LaneID {
   }
 }
 
-/// What a lane lives by: its throttle, its window, and the ring of organisations with open groups in it.
-struct Lane {
+/// What a lane lives by: its throttle, its window, and the ring of organisations with open groups in it. A reference, owned by
+/// the index alone: each pick looks at its lane many times.
+final class Lane {
   struct Turn: Comparable {
     /// 0 = never served.
     let served: UInt64
@@ -52,10 +55,14 @@ struct Lane {
   var blockedSince: Milliseconds = 0
   var throttledSince: Milliseconds = 0
   /// Queued to be looked at, or waiting for its timer.
-  var isReady = false
+  private(set) var isReady = false
   var timerAt: Milliseconds?
+  /// Named among those that may be forgotten.
+  var isResting = false
   private var ring = BinaryHeap<Turn>()
   private var inRing: Set<String> = []
+  /// Of the ring, those that count on this lane: when it shuts, they are to wait in another too.
+  private var unspread: Set<String> = []
   private var served: [String: UInt64] = [:]
   private var clock: UInt64 = 0
 
@@ -76,7 +83,10 @@ struct Lane {
   /// When a permit may be asked for.
   var opensAt: Milliseconds { max(throttle.opensAt, blockedUntil) }
 
-  mutating func adopt(_ rate: AdaptiveRate, now: Milliseconds) {
+  /// What it has given out, or was told, holds for a new lane too until then.
+  var remembersUntil: Milliseconds { max(throttle.nextPermitAt, blockedUntil) }
+
+  func adopt(_ rate: AdaptiveRate, now: Milliseconds) {
     throttle.setRate(rate.ratePerMinute, now: now)
     blockedUntil = rate.blockedUntil
     blockedSince = rate.blockedSince
@@ -84,29 +94,89 @@ struct Lane {
 
   var hasTurns: Bool { !ring.isEmpty }
 
+  /// Something is out, waits, or is to be looked at.
+  var isBusy: Bool { out > 0 || hasTurns || isReady }
+
   /// An organisation has an open group here; its place is by when it was served last, never = first.
-  mutating func enter(_ organisation: String) {
+  /// - Parameter isSpread: it waits in other lanes too, so that this one may shut.
+  func enter(_ organisation: String, isSpread: Bool) {
+    if !isSpread { unspread.insert(organisation) }
     guard inRing.insert(organisation).inserted else { return }
     ring.push(Turn(served: served[organisation] ?? 0, organisation: organisation))
   }
 
-  /// ``enter(_:)``, and is to be looked at.
-  /// - Returns: whether it was not already.
-  mutating func enterAndWake(_ organisation: String) -> Bool {
-    enter(organisation)
+  enum Entrance { case wasReady, woke, waits }
+
+  /// ``enter(_:isSpread:)``, and is to be looked at, unless it has turns already and waits for a gate.
+  func enterAndWake(_ organisation: String) -> Entrance {
+    let waits = !isReady && hasTurns
+    enter(organisation, isSpread: waits)
+    guard !waits else { return .waits }
+    return wake() ? .woke : .wasReady
+  }
+
+  /// - Returns: false when it was to be looked at already.
+  func wake() -> Bool {
     guard !isReady else { return false }
     isReady = true
     return true
   }
 
-  /// Whoever was served longest ago; leaves the ring until it ``enter(_:)``s again.
-  mutating func nextTurn() -> String? {
+  func beginLook() { isReady = false }
+
+  /// - Returns: false when it is busy, or named already.
+  func noteRest() -> Bool {
+    guard !isBusy, !isResting else { return false }
+    isResting = true
+    return true
+  }
+
+  /// Those that counted on this lane; from now on they do not.
+  func takeUnspread() -> Set<String> {
+    defer { unspread = [] }
+    return unspread
+  }
+
+  /// Whoever was served longest ago; leaves the ring until it ``enter(_:isSpread:)``s again.
+  func nextTurn() -> String? {
     guard let turn = ring.pop() else { return nil }
     inRing.remove(turn.organisation)
+    unspread.remove(turn.organisation)
     return turn.organisation
   }
 
-  mutating func noteServed(_ organisation: String) {
+  struct Permits {
+    var count: Int
+    var first: Milliseconds
+    var step: Milliseconds
+    /// Of the permit after these.
+    var nextAt: Milliseconds
+    /// ``Lane/sessions``.
+    var sessions: Int?
+  }
+
+  /// Spends permits for an organisation that had its turn. Alone in the ring: all that it may have. Else one, and the next has
+  /// its turn.
+  /// - Parameter most: what the IP as a whole may send.
+  func take(_ organisation: String, available: Int, most: Int, now: Milliseconds) -> Permits {
+    let wanted = hasTurns || most == 1 ? 1 : min(room, available, most)
+    let count = max(1, throttle.available(wanted: wanted, now: now))
+    let (first, step) = throttle.take(count, now: now)
+    out += count
+    throttledSince = now
+    if room <= 0 { fullSince = now }
+    noteServed(organisation)
+    return Permits(count: count, first: first, step: step, nextAt: throttle.nextPermitAt, sessions: sessions)
+  }
+
+  /// Entries that are no longer out.
+  /// - Returns: whether mail waits here.
+  func release(_ count: Int) -> Bool {
+    out = max(0, out - count)
+    return hasTurns
+  }
+
+  private func noteServed(_ organisation: String) {
     clock += 1
     served[organisation] = clock
     // Whoever was served long ago and is forgotten counts as never served: at most one turn too early.

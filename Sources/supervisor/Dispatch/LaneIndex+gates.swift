@@ -6,11 +6,16 @@ extension LaneIndex {
   /// What shuts this lane now; nil when it would give a permit.
   /// - Parameter asideFromProvider: its provider's health left out: what else there is may last longer.
   func gate(of id: LaneID, now: Milliseconds, asideFromProvider: Bool = false) -> Gate? {
+    gate(of: id, lanes[id], now: now, asideFromProvider: asideFromProvider)
+  }
+
+  func gate(of id: LaneID, _ lane: Lane?, now: Milliseconds, asideFromProvider: Bool = false) -> Gate? {
     guard openIPs.contains(id.ip) else {
       return shutGate(id.ip)
     }
-    if let gate = allowances[id.ip]?.shutGate { return gate }
-    guard let lane = lanes[id] else { return nil }
+    if !allowances.isEmpty, let gate = allowances[id.ip]?.shutGate { return gate }
+    // One that is not there yet is shut by what it would begin with.
+    let lane = lane ?? newLane(id, MailboxProvider(rawValue: id.key) ?? .other)
     if !asideFromProvider, let gate = gate(at: lane.provider, now: now) { return gate }
     if lane.sessions == 0 {
       return Gate(scope: .provider, key: id.key, reason: .connections, since: sessions.waitingSince(id) ?? now, until: nil)
@@ -18,7 +23,7 @@ extension LaneIndex {
     if lane.room <= 0 {
       return Gate(scope: .lane, key: id.description, reason: .connections, since: lane.fullSince, until: nil)
     }
-    if let gate = laneGates[id] { return gate }
+    if !laneGates.isEmpty, let gate = laneGates[id] { return gate }
     if lane.blockedUntil > now {
       return Gate(scope: .lane, key: id.description, reason: .throttle, since: lane.blockedSince, until: lane.blockedUntil)
     }

@@ -37,6 +37,6 @@ extension LaneIndex {
     if limit > 0, lane.sessions == nil, lane.out > 0 {
       sessions.adopt(id, sessions: min(lane.out, providers[lane.provider].maxConnections), limit: limit, now: now)
     }
-    lanes[id]?.sessions = limit > 0 ? sessions.granted(id) : nil
+    lane.sessions = limit > 0 ? sessions.granted(id) : nil
   }
 }

@@ -7,11 +7,12 @@ extension LaneIndex {
   /// What was learnt of a lane: in force from its next permit on.
   mutating func setRate(_ id: LaneID, _ rate: AdaptiveRate, now: Milliseconds) {
     rates[id] = rate
-    guard let before = lanes[id] else { return }
-    lanes[id]?.adopt(rate, now: now)
+    guard let lane = lanes[id] else { return }
+    let before = lane.opensAt
+    lane.adopt(rate, now: now)
     // It may open earlier than its timer says.
-    if before.timerAt != nil, lanes[id]?.opensAt ?? 0 < before.opensAt {
-      lanes[id]?.timerAt = nil
+    if lane.timerAt != nil, lane.opensAt < before {
+      lane.timerAt = nil
       wake(id)
     }
   }
@@ -20,9 +21,9 @@ extension LaneIndex {
   mutating func setProviders(_ providers: ProviderTable, now: Milliseconds) {
     self.providers = providers
     for (id, lane) in lanes {
-      lanes[id]?.window = providers[lane.provider].window
+      lane.window = providers[lane.provider].window
       setSessionLimit(providers[lane.provider].maxConnectionsTotal, of: id, now: now)
-      if rates[id] == nil { lanes[id]?.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
+      if rates[id] == nil { lane.throttle.setRate(providers[lane.provider].defaultRate, now: now) }
       if lane.hasTurns { wake(id) }
     }
   }
@@ -79,6 +80,7 @@ extension LaneIndex {
   mutating func refund(_ count: Int, _ ip: String) {
     guard allowances[ip] != nil else { return }
     allowances[ip]?.giveBack(count)
+    noteAllowance(of: ip)
     unpark(ip)
     if let standing = allowances[ip]?.anyLane { wake(standing) }
   }
@@ -90,17 +92,20 @@ extension LaneIndex {
     if let permits {
       let before = allowances[ip]
       allowances[ip] = before?.renewed(permits: permits, gate: gate) ?? IPAllowance(permits: permits, gate: gate)
+      noteAllowance(of: ip)
       dismiss(before)
     } else {
-      dismiss(allowances.removeValue(forKey: ip))
+      let before = allowances.removeValue(forKey: ip)
+      noteAllowance(of: ip)
+      dismiss(before)
     }
     unpark(ip)
   }
 
   /// Lanes that stood for an allowance that is over stand again.
-  private mutating func dismiss(_ allowance: IPAllowance?) {
+  mutating func dismiss(_ allowance: IPAllowance?) {
     for id in allowance?.lanes ?? [] {
-      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation) }
+      if let organisation = allowance?.nominee(of: id) { lanes[id]?.enter(organisation, isSpread: false) }
       wake(id)
     }
   }

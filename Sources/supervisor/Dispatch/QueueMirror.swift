@@ -34,6 +34,34 @@ struct QueueMirror {
     let set: String
     let key: String
     let organisation: String
+    /// Of all three, made once.
+    private let digest: Int
+
+    init(set: String, key: String, organisation: String) {
+      self.set = set
+      self.key = key
+      self.organisation = organisation
+      digest = (set.hashValue &* 31 &+ key.hashValue) &* 31 &+ organisation.hashValue
+    }
+
+    static func == (a: Self, b: Self) -> Bool {
+      a.digest == b.digest && a.organisation == b.organisation && a.key == b.key && a.set == b.set
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(digest) }
+  }
+
+  private struct Heads {
+    var rows = BinaryHeap<Head>()
+    /// The organisation waits in the lanes of all the set's IPs.
+    var isSpread = false
+
+    /// - Returns: ``isSpread``. Where there was nothing, nobody waits for sure.
+    mutating func push(_ head: Head) -> Bool {
+      if rows.isEmpty { isSpread = false }
+      rows.push(head)
+      return isSpread
+    }
   }
 
   private struct Head: Comparable {
@@ -50,7 +78,7 @@ struct QueueMirror {
   private var setsOfIP: [String: [String]] = [:]
   private(set) var parts: [GroupPart: Part] = [:]
   private var groups: [Group: GroupState] = [:]
-  private var shelves: [Shelf: BinaryHeap<Head>] = [:]
+  private var shelves: [Shelf: Heads] = [:]
   /// Parts that the call in the making has picked from.
   private var pickedNow: [Shelf: [GroupPart]] = [:]
 
@@ -83,14 +111,18 @@ struct QueueMirror {
   var allIPs: Set<String> { Set(pools.values.joined()) }
 
   /// Other pools, or other IPs in them. Walks all groups: for an operator's order.
-  /// - Returns: parts whose set has other IPs now, to be shelved again.
+  /// - Returns: parts whose set has other IPs now, or IPs that came or left, to be shelved again.
   mutating func setPools(_ pools: [String: [String]]) -> [GroupPart] {
+    let known = allIPs
     self.pools = pools
+    let moved = known.symmetricDifference(allIPs)
     let before = ipsOfSet
     ipsOfSet = [:]
     setsOfIP = [:]
     for set in before.keys { learn(set) }
-    let changed = Set(before.filter { ipsOfSet[$0.key] != $0.value }.keys)
+    // A dedicated IP is its set's, in a pool or not: its lanes go and come all the same.
+    let changed = Set(before.filter { ipsOfSet[$0.key] != $0.value || !moved.isDisjoint(with: $0.value) }.keys)
+    for shelf in shelves.keys where changed.contains(shelf.set) { shelves[shelf]?.isSpread = false }
     return groups.keys.filter { changed.contains($0.set) }.flatMap(parts(of:))
   }
 
@@ -117,12 +149,14 @@ struct QueueMirror {
       if groups[part.group]?.organisations.isEmpty == true { forget(part.group) }
       return (false, false)
     }
-    learn(part.group.set)
     parts[part] = Part(count: head.count, score: head.score, sequence: head.sequence)
+    // A part that was known is in its group.
+    if let before { return (false, before.planned > 0 || head.score != before.score) }
+    learn(part.group.set)
     let isNew = groups[part.group] == nil
     if isNew { groupsOfDomain[part.group.domain, default: []].insert(part.group) }
     groups[part.group, default: GroupState(destination: .resolving(since: now))].organisations.insert(part.organisation)
-    return (isNew, before.map { $0.planned > 0 || head.score != $0.score } ?? true)
+    return (isNew, true)
   }
 
   private mutating func forget(_ group: Group) {
@@ -174,14 +208,38 @@ struct QueueMirror {
     return before.filter { pause(of: $0) == nil }.flatMap(parts(of:))
   }
 
-  /// Puts a part's head where picks find it; answers the lanes' key, nil when the group's destination is not open.
+  /// Puts a part's head where picks find it; answers the lanes' key when its organisation is to wait in one of them. Nil when
+  /// it waits in all of them already, or the group's destination is not open.
   mutating func shelve(_ part: GroupPart) -> (key: String, provider: MailboxProvider)? {
     guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider)? = groups[part.group]?.destination else {
       return nil
     }
-    shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: BinaryHeap()].push(
-      Head(score: state.score, part: part))
-    return (key, provider)
+    let isSpread = shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: Heads()]
+      .push(Head(score: state.score, part: part))
+    return isSpread ? nil : (key, provider)
+  }
+
+  /// The organisation's mail of this set waits in the lanes of all its IPs, as long as there is any.
+  mutating func noteSpread(of organisation: String, set: String, key: String) {
+    let shelf = Shelf(set: set, key: key, organisation: organisation)
+    if shelves[shelf]?.rows.isEmpty == false { shelves[shelf]?.isSpread = true }
+  }
+
+  /// Sets of the lane's IP, those that it may not send now included, whose mail of this organisation does not wait everywhere.
+  func unspreadSets(of organisation: String, at lane: LaneID) -> [String] {
+    (setsOfIP[lane.ip] ?? []).filter { set in
+      let shelf = Shelf(set: set, key: lane.key, organisation: organisation)
+      if let heads = shelves[shelf], !heads.rows.isEmpty { return !heads.isSpread }
+      return pickedNow[shelf]?.contains { remaining($0) > 0 } ?? false
+    }
+  }
+
+  /// Of these sets those that have mail of an organisation under a lane key, and whether it waits in all their IPs' lanes.
+  func waiting(_ organisation: String, of sets: some Sequence<String>, key: String) -> [(set: String, isSpread: Bool)] {
+    sets.compactMap { set in
+      guard let heads = shelves[Shelf(set: set, key: key, organisation: organisation)], !heads.rows.isEmpty else { return nil }
+      return (set, heads.isSpread)
+    }
   }
 
   // MARK: picking
@@ -194,7 +252,7 @@ struct QueueMirror {
   /// Sets whose mail this IP may pick now.
   private func openSets(_ ip: String) -> [String] {
     let sets = setsOfIP[ip] ?? []
-    guard let closed = closedSets[ip] else { return sets }
+    guard !closedSets.isEmpty, let closed = closedSets[ip] else { return sets }
     return sets.filter { closed[$0] == nil }
   }
 
@@ -215,7 +273,7 @@ struct QueueMirror {
       if best == nil || best.map({ head < $0.head }) == true { best = (shelf, head) }
     }
     if let best {
-      _ = shelves[best.shelf]?.pop()
+      _ = shelves[best.shelf]?.rows.pop()
       pickedNow[best.shelf, default: []].append(best.head.part)
       return (best.head.part, parts[best.head.part]?.count ?? 1)
     }
@@ -226,7 +284,7 @@ struct QueueMirror {
 
   func hasMail(of organisation: String, at lane: LaneID) -> Bool {
     openSets(lane.ip).contains {
-      shelves[Shelf(set: $0, key: lane.key, organisation: organisation)]?.isEmpty == false
+      shelves[Shelf(set: $0, key: lane.key, organisation: organisation)]?.rows.isEmpty == false
     } || pickedAgain(organisation, at: lane) != nil
   }
 
@@ -242,10 +300,10 @@ struct QueueMirror {
   private func remaining(_ part: GroupPart) -> Int { parts[part].map { $0.count - $0.planned } ?? 0 }
 
   private mutating func validHead(_ shelf: Shelf) -> Head? {
-    while let head = shelves[shelf]?.first {
+    while let head = shelves[shelf]?.rows.first {
       visits += 1
       if let part = parts[head.part], part.planned == 0, part.score == head.score, pause(of: head.part.group) == nil { return head }
-      _ = shelves[shelf]?.pop()
+      _ = shelves[shelf]?.rows.pop()
     }
     shelves[shelf] = nil
     return nil
