@@ -148,7 +148,7 @@ final class Lane {
   struct Permits {
     var count: Int
     var first: Milliseconds
-    var step: Milliseconds
+    var step: Double
     /// Of the permit after these.
     var nextAt: Milliseconds
     /// ``Lane/sessions``.
