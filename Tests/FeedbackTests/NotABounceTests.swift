@@ -13,6 +13,9 @@ import Testing
 
   private static func mail(_ fields: String, _ text: String) -> String { "\(fields)\nMIME-Version: 1.0\n\n\(text)\n" }
 
+  private static let words =
+    "I'm sorry to have to inform you that your message could not\nbe delivered to one or more recipients.\n\n<cat@example.org>: host mx.example.org said: 550 5.1.1 User unknown"
+
   private static let cases: [Case] = [
     Case(
       name: "vacation by field",
@@ -53,6 +56,23 @@ import Testing
     Case(
       name: "ordinary about a bounce",
       mail: mail("From: cat@example.net\nSubject: Re: delivery failed", "Hi, my mail could not be delivered, can you look?"),
+      kind: .ordinary),
+    Case(
+      name: "newsletter about bounces",
+      mail: mail(
+        "From: News <news@example.net>\nSubject: What \"Undelivered Mail Returned to Sender\" means\nList-Unsubscribe: <https://example.net/u>",
+        "A bounce looks like this:\n\n<cat@example.org>: host mx.example.org said: 550 5.1.1 User unknown"), kind: .ordinary),
+    Case(
+      name: "handed on by a person",
+      mail: mail("From: Dan <dan@example.net>\nSubject: Fwd: Undelivered Mail Returned to Sender", "Hi, what is this?\n\n\(words)"),
+      kind: .ordinary),
+    Case(
+      name: "handed on in German", mail: mail("From: Dan <dan@example.net>\nSubject: WG: Unzustellbar: News", "Hallo\n\n\(words)"),
+      kind: .ordinary),
+    Case(
+      name: "answered by a person",
+      mail: mail(
+        "From: Dan <dan@example.net>\nSubject: RE: Mail delivery failed: returning message to sender", "Take her off.\n\n\(words)"),
       kind: .ordinary),
     Case(name: "spam", mail: mail("From: winner@spam.example\nSubject: You won", "Write to lucky@spam.example now"), kind: .ordinary),
     Case(

@@ -62,6 +62,16 @@ import Testing
         from: "Mail Delivery Subsystem <mailer-daemon@googlemail.com>", subject: "Delivery Status Notification (Failure)"),
       addresses: ["cat@example.net"], replyClass: .suspended, status: "5.2.1"),
     Family(
+      name: "a help desk is a recipient",
+      mail: Mail.notice(
+        "Hi. This is the qmail-send program at q.example.\nI'm afraid I wasn't able to deliver your message to the following addresses.\n\n<support@example.net>:\nSorry, no mailbox here by that name. (#5.1.1)\n\n<cat@example.net>:\nmailbox full (#5.2.2)\n\n--- Below this line is a copy of the message."
+      ), addresses: ["support@example.net", "cat@example.net"], replyClass: .invalidRecipient, status: "5.1.1"),
+    Family(
+      name: "a help desk that the message went to",
+      mail: Mail.notice(
+        "The following address(es) failed:\n\n  info@example.net\n    550 5.1.1 unknown user\n\n  support@example.net\n    550 5.1.1 unknown user\n\nWrite to postmaster@gw.example\n\n------ This is a copy of the message, including all the headers. ------\n\nReceived: from a\nMessage-ID: <a@out.example>\nFrom: news@out.example\nTo: info@example.net, support@example.net\nSubject: News\n\nHello",
+        subject: "Mail delivery failed"), addresses: ["info@example.net", "support@example.net"], replyClass: .invalidRecipient),
+    Family(
       name: "label before, reason before",
       mail: Mail.notice(
         "Your message could not be delivered because of\n\n552 5.2.2 Mailbox full\n\nThe following recipients were affected:\n    cat@example.net",

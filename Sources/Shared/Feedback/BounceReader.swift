@@ -144,6 +144,8 @@ struct BounceReader {
     let listed = failedHeader()
     let hasReport = mail.type == "multipart/report" && mail.parameters["report-type"] != "feedback-report"
     guard tone.isReporter || tone.hasBounceSubject || hasReport || !listed.isEmpty else { return nil }
+    // A report that is handed on whole, its fields with it, still tells what failed.
+    guard !tone.isAboutReports || notice.words.contains("final-recipient:") else { return nil }
     let speaksOfFailure = notice.words.containsAny(FeedbackWords.failures)
     guard speaksOfFailure || !listed.isEmpty || tone.isReporter && tone.hasBounceSubject else { return nil }
     let found = NoticeEntries(notice, foreign: foreign)

@@ -18,6 +18,9 @@ enum FeedbackWords {
     "mailer-daemon", "mailer_daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mail daemon", "mail delivery", "delivery subsystem",
   ]
 
+  /// Before the subject of a mail that is handed on or answered.
+  static let answerPrefixes = ["fwd", "fw:", "fw :", "wg:", "tr:", "tr :", "rv:", "i:", "vs:", "doorst:", "enc:", "re:", "aw:", "sv:"]
+
   static let bounceSubjects = [
     "undeliver", "failure notice", "returned mail", "delivery status notification", "delivery fail", "mail delivery", "delivery report",
     "non-deliver", "nondeliver", "non deliver", "not be delivered", "unable to deliver", "returned to sender", "return to sender",

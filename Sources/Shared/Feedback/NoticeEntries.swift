@@ -24,6 +24,8 @@ struct NoticeEntries {
     /// What follows the address on its line.
     var rest: String
     var certainty: Certainty
+    /// `<a@b>:`, as Postfix and qmail name a recipient and nobody names a contact.
+    var isFormal = false
   }
 
   /// - Parameter foreign: addresses, in lower case, of whoever wrote the report or gets it.
@@ -33,8 +35,11 @@ struct NoticeEntries {
       guard candidates.count < DeliveryStatus.maxRecipients, line.utf8.contains(0x40) else { continue }
       candidates += Self.candidates(line, index, notice.lines)
     }
-    let usable = candidates.filter { !Self.isRole($0.address) && !foreign.contains($0.address.lowercased()) }
-    let second = candidates.filter { !Self.isRole($0.address) && $0.certainty.rawValue >= Certainty.label.rawValue }
+    // Reports name postmasters and help desks to write to; mail goes to such addresses too.
+    let addressed = Set(AddressText.matches(notice.returned?.first("to") ?? "").map { $0.address.lowercased() })
+    let named = candidates.filter { $0.isFormal || !Self.isRole($0.address) || addressed.contains($0.address.lowercased()) }
+    let usable = named.filter { !foreign.contains($0.address.lowercased()) }
+    let second = named.filter { $0.certainty.rawValue >= Certainty.label.rawValue }
     for pool in [usable, second] {
       guard let best = pool.map(\.certainty.rawValue).max(), let level = Certainty(rawValue: best), level != .none else { continue }
       certainty = level
@@ -81,6 +86,7 @@ struct NoticeEntries {
       if matches.count > 1, lower.contains("generated from") || lower.contains("expanded from") { original = matches[1].address }
       if isHeadRest(rest) {
         var list = [Candidate(address: first.address, original: original, line: index, rest: rest, certainty: .head)]
+        list[0].isFormal = first.isBracketed && rest.hasPrefix(":")
         // "a@b, c@d" or "a@b c@d"
         if original == nil, matches.count > 1, isList(bytes, matches) {
           list = matches.map { Candidate(address: $0.address, line: index, rest: "", certainty: .head) }
