@@ -33,14 +33,16 @@ import Testing
     for line in result.lines { #expect(CommandShapes.all["classify"]?.faults(in: line) == []) }
   }
 
-  /// What stands before a faulty line is answered; one line on standard error names the line.
+  /// A faulty line has its line of output too, and those behind it theirs; one line on standard error names it.
   @Test(arguments: [
     (#"{"reply": "550 x""#, "line 2: not JSON"), (#"{"reply": 5}"#, "line 2: reply"), (#"{"provider": "gmail"}"#, "line 2: reply"),
     (#"{"reply": "550 x", "provider": 1}"#, "line 2: provider"),
   ])
   func brokenJSON(line: String, error: String) throws {
     let result = try classify("550 first\n\(line)\n550 third\n")
-    #expect(result.code == 1 && result.lines.count == 1)
+    #expect(result.code == 1 && result.lines.count == 3)
+    #expect(result.lines[0]["reply"] == .text("550 first") && result.lines[2]["reply"] == .text("550 third"))
+    #expect(result.lines[1]["reply"] == .text(line.contains("provider\": 1") ? "550 x" : line))
     #expect(result.errors.hasPrefix(error) && result.errors.split(separator: "\n").count == 1, "\(result.errors)")
   }
 

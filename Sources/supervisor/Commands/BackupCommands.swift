@@ -23,7 +23,11 @@ struct BackupCommand: AsyncParsableCommand {
       guard !FileManager.default.fileExists(atPath: path) else { throw CommandFault(code: 1, text: "\(path) is there already") }
       let isArchive = path.hasSuffix(".tar")
       let folder = isArchive ? path + ".partial" : path
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+      do {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+      } catch {
+        throw CommandFault(code: 1, text: "\(folder) cannot be made: \((error as NSError).localizedDescription)")
+      }
       do {
         let manifest = try Backup(config: config).write(to: folder)
         let size = Backup.size(folder)

@@ -9,7 +9,7 @@ struct ClassifyCommand: ParsableCommand {
     discussion: """
       With a reply as argument it explains that one. With --json it reads one reply a line from standard input, plain or as JSON with \
       `reply` and optional `provider`, and prints one JSON line each, in order; an empty line is an empty reply. A line that begins \
-      with `{` and is no such JSON ends it with a fault.
+      with `{` and is no such JSON is answered as it stands; the first such line is named at the end, and the exit code is 1.
 
       Example: supervisor classify "421 4.7.28 Our system has detected an unusual rate of unsolicited mail" --provider gmail
       """)
@@ -40,33 +40,35 @@ struct ClassifyCommand: ParsableCommand {
     }
   }
 
-  /// Standard input to standard output; what was read before a faulty line is answered first.
+  /// Standard input to standard output, a line for each line whatever it holds; the first faulty one is told at the end.
   private static func classifyLines(_ provider: String?) throws {
     var output = Data()
     var number = 0
-    defer { FileHandle.standardOutput.write(output) }
+    var fault: String?
     while let text = readLine(strippingNewline: true) {
       number += 1
-      let (reply, named) = try input(text, number)
-      output.append(contentsOf: line(reply, named ?? provider).utf8)
+      let given = input(text)
+      if let problem = given.problem, fault == nil { fault = "line \(number): \(problem)" }
+      output.append(contentsOf: line(given.reply, given.provider ?? provider).utf8)
       output.append(0x0A)
       if output.count > 1 << 16 {
         FileHandle.standardOutput.write(output)
         output.removeAll(keepingCapacity: true)
       }
     }
+    FileHandle.standardOutput.write(output)
+    if let fault { throw CommandFault(code: 1, text: fault) }
   }
 
-  /// A line is a reply, or a JSON object that holds one. No reply begins with a brace.
-  private static func input(_ text: String, _ number: Int) throws -> (reply: String, provider: String?) {
-    guard text.utf8.first(where: { $0 != 0x20 && $0 != 0x09 }) == UInt8(ascii: "{") else { return (text, nil) }
-    guard let object = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] else {
-      throw CommandFault(code: 1, text: "line \(number): not JSON")
-    }
-    guard let reply = object["reply"] as? String else { throw CommandFault(code: 1, text: "line \(number): reply: a text is needed") }
-    guard let provider = object["provider"], !(provider is NSNull) else { return (reply, nil) }
-    guard let name = provider as? String else { throw CommandFault(code: 1, text: "line \(number): provider: must be a text") }
-    return (reply, name)
+  /// A line is a reply, or a JSON object that holds one. No reply begins with a brace: what does and is no such object is taken as
+  /// it stands, with the reason.
+  private static func input(_ text: String) -> (reply: String, provider: String?, problem: String?) {
+    guard text.utf8.first(where: { $0 != 0x20 && $0 != 0x09 }) == UInt8(ascii: "{") else { return (text, nil, nil) }
+    guard let object = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] else { return (text, nil, "not JSON") }
+    guard let reply = object["reply"] as? String else { return (text, nil, "reply: a text is needed") }
+    guard let provider = object["provider"], !(provider is NSNull) else { return (reply, nil, nil) }
+    guard let name = provider as? String else { return (reply, nil, "provider: must be a text") }
+    return (reply, name, nil)
   }
 
   private static func line(_ reply: String, _ provider: String?) -> String {

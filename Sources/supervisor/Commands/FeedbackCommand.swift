@@ -28,7 +28,7 @@ struct FeedbackCommand: ParsableCommand {
           octets = try Self.octets(file)
         } catch {
           hasFailed = true
-          let reason = (error as NSError).localizedDescription
+          let reason = Self.isFolder(file) ? "is a folder" : (error as NSError).localizedDescription
           FileHandle.standardError.write(Data("\(file): \(reason)\n".utf8))
           continue
         }
@@ -36,6 +36,11 @@ struct FeedbackCommand: ParsableCommand {
         print(json ? Self.line(file, feedback) : Self.explanation(file, feedback))
       }
       if hasFailed { Foundation.exit(1) }
+    }
+
+    private static func isFolder(_ file: String) -> Bool {
+      var isFolder: ObjCBool = false
+      return FileManager.default.fileExists(atPath: file, isDirectory: &isFolder) && isFolder.boolValue
     }
 
     private static func octets(_ file: String) throws -> [UInt8] {
