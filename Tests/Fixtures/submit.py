@@ -1,6 +1,6 @@
 """Submits a message with Python's smtplib and prints what was answered: one line of codes and the last reply.
 
-submit.py MODE PORT PASSWORD FROM TO[,TO…] FILE [PARAMETER …]
+submit.py MODE [HOST:]PORT PASSWORD FROM TO[,TO…] FILE [PARAMETER …]
 MODE: starttls or implicit, with `-login` behind it to use AUTH LOGIN; PARAMETER: of MAIL
 """
 import pathlib
@@ -9,13 +9,15 @@ import ssl
 import sys
 
 mode, port, password, sender, recipients, file = sys.argv[1:7]
+host = port.rpartition(":")[0] or "127.0.0.1"
+port = int(port.rpartition(":")[2])
 context = ssl.create_default_context()
 context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 if mode.startswith("implicit"):
-    client = smtplib.SMTP_SSL("127.0.0.1", int(port), local_hostname="laptop.example", context=context, timeout=20)
+    client = smtplib.SMTP_SSL(host, port, local_hostname="laptop.example", context=context, timeout=20)
 else:
-    client = smtplib.SMTP("127.0.0.1", int(port), local_hostname="laptop.example", timeout=20)
+    client = smtplib.SMTP(host, port, local_hostname="laptop.example", timeout=20)
     client.starttls(context=context)
 client.ehlo()
 client.user, client.password = "whoever", password

@@ -34,6 +34,6 @@ for u in systemd-journald.service systemd-journald.socket systemd-journald-dev-l
   cp /lib/systemd/system/$u /run/units/
 done
 printf "[Unit]\nDescription=test boot\nDefaultDependencies=no\nWants=systemd-journald.service\n" >/run/units/boot.target
-export container=owlat-test SYSTEMD_UNIT_PATH=/run/units:/usr/local/lib/systemd/system
+export container=owlat-test SYSTEMD_UNIT_PATH=/run/units:/run/systemd/system:/usr/local/lib/systemd/system
 exec /lib/systemd/systemd --system --unit=boot.target --log-target=journal --log-level=info --show-status=no
 ' boot "$STATE"

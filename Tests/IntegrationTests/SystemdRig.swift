@@ -27,8 +27,11 @@ final class SystemdRig: @unchecked Sendable {
 
   /// - Parameters:
   ///   - service: lines of a drop-in for `owlat-mta.service`, section `[Service]`.
+  ///   - sockets: addresses of socket units, instead of their own.
   ///   - usesRedisUnit: with the Redis of `owlat-mta-redis.service`, else with a private one.
-  init(_ options: MTAFixture.Options, service: String = "", usesRedisUnit: Bool = false) async throws {
+  init(_ options: MTAFixture.Options, service: String = "", sockets: [String: [String]] = [:], usesRedisUnit: Bool = false)
+    async throws
+  {
     var options = options
     if usesRedisUnit { options.extra += "redis: { url: \"unix:///run/owlat-mta-redis/redis.sock\" }\n" }
     mta = try await MTAFixture(options)
@@ -37,7 +40,9 @@ final class SystemdRig: @unchecked Sendable {
       .filter { !$0.hasPrefix("state_dir:") && !$0.hasPrefix("runtime_dir:") }
     _ = try state.write("config.yaml", lines.joined(separator: "\n"))
     try dropIn("owlat-mta.service", "[Service]\nEnvironment=OWLAT_LOG_LEVEL=info\n\(service)\n")
-    try dropIn("owlat-mta-api.socket", "[Socket]\nListenStream=\nListenStream=127.0.0.1:\(mta.port)\n")
+    for (unit, addresses) in sockets.merging(["owlat-mta-api.socket": ["127.0.0.1:\(mta.port)"]], uniquingKeysWith: { given, _ in given }) {
+      try dropIn(unit, "[Socket]\nListenStream=\n" + addresses.map { "ListenStream=\($0)\n" }.joined())
+    }
     var environment = ProcessInfo.processInfo.environment
     environment["BIN"] = MTAFixture.binaries
     let process = try TestProcess(
@@ -84,7 +89,9 @@ final class SystemdRig: @unchecked Sendable {
   // MARK: inside
 
   @discardableResult
-  func inside(_ words: String...) throws -> (code: Int32, output: String, errors: String) {
+  func inside(_ words: String...) throws -> (code: Int32, output: String, errors: String) { try inside(words) }
+
+  func inside(_ words: [String]) throws -> (code: Int32, output: String, errors: String) {
     try run("/usr/bin/nsenter", ["-t", manager, "-m", "-p", "-i", "-u", "-C", "--"] + words)
   }
 

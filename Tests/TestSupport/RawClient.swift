@@ -8,7 +8,7 @@ package final class RawClient: @unchecked Sendable {
   package private(set) var isClosed = false
 
   /// - Parameter source: a loopback address to come from.
-  package init(port: Int, source: String = "127.0.0.1") throws {
+  package init(port: Int, host: String = "127.0.0.1", source: String = "127.0.0.1") throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     func address(_ host: String, _ port: Int) -> sockaddr_in {
       var address = sockaddr_in()
@@ -24,8 +24,8 @@ package final class RawClient: @unchecked Sendable {
       }
     }
     guard descriptor >= 0, call(address(source, 0), { bind(descriptor, $0, $1) }) == 0,
-      call(address("127.0.0.1", port), { connect(descriptor, $0, $1) }) == 0
-    else { throw TimedOut(description: "cannot connect to port \(port) from \(source): \(String(cString: strerror(errno)))") }
+      call(address(host, port), { connect(descriptor, $0, $1) }) == 0
+    else { throw TimedOut(description: "cannot connect to \(host):\(port) from \(source): \(String(cString: strerror(errno)))") }
   }
 
   deinit { close() }
