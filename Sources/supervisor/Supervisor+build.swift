@@ -103,7 +103,8 @@ enum Installation {
     let url = embedded.map { "unix://" + $0.socket } ?? config.redis.url
     guard
       let endpoint = RedisEndpoint(
-        url: url, username: embedded == nil ? config.redis.username : "", password: embedded?.password ?? config.redis.password)
+        url: url, username: embedded == nil ? config.redis.username : "", password: embedded?.password ?? config.redis.password)?
+        .findingPassword
     else { throw SetupError("redis.url \(url) is not supported yet by this version: use embedded, redis:// or unix://") }
     // Workers get it on their command line: without credentials, which go over the control socket.
     switch endpoint.address {
@@ -270,7 +271,8 @@ enum Installation {
       runtime: RuntimeCommands(reload: reload, fleet: fleet, config: inForce))
 
     let watchdog = Watchdog(
-      outcomes: outcomes, dispatcher: dispatcher, store: store, fleet: fleet, group: group, stopping: stopping, log: log)
+      outcomes: outcomes, dispatcher: dispatcher, store: store, fleet: fleet, config: inForce, group: group, stopping: stopping,
+      log: log)
     let listener = listener(config, sockets, server, watchdog, group, log)
     for socket in sockets.rest {
       log.warning("a passed socket stands for no listen entry", metadata: ["name": "\(socket.name)", "address": "\(socket.address)"])

@@ -146,9 +146,68 @@ struct SystemdTests {
       try rig.inside("/usr/local/bin/owlat-mta", "ip", "list", "--json").output.components(separatedBy: "\"active\"").count == 3
     }
     #expect(try rig.mainPID() == pid)
-    try rig.inside("sed", "-i", "s|^hostname:.*|hostname: \"not a name\"|", "/etc/owlat-mta/config.yaml")
-    #expect(try rig.inside("systemctl", "reload", "owlat-mta.service").code != 0, "a wrong configuration is refused")
-    #expect(try rig.mainPID() == pid && rig.property("ActiveState") == "active")
+    await rig.end()
+  }
+
+  /// Every problem is told, by the command and by the supervisor; the old configuration works on, and a good one is taken later.
+  @Test func aRefusedReloadChangesNothing() async throws {
+    let dns = try await NameServer(zones: Zones.separate(2))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(options(dns, ips: ["127.0.0.21"]))
+    try rig.start()
+    try await rig.mta.registerDKIM("sender.example")
+    let pid = try rig.mainPID()
+    let file = "/etc/owlat-mta/config.yaml"
+    try rig.inside("cp", file, file + ".good")
+    let isUntouched = {
+      let state = try rig.inside("systemctl", "show", "-p", "MainPID,ActiveState,SubState,NRestarts", "owlat-mta.service").output
+      #expect(Set(state.split(separator: "\n")) == ["MainPID=\(pid)", "ActiveState=active", "SubState=running", "NRestarts=0"], "\(state)")
+    }
+    let breaks: [(edit: String, problems: [String])] = [
+      (
+        "s|^hostname:.*|hostname: \"not a name\"|; s|verp_key: \"[^\"]*\"|verp_key: short|; $a nonsense: 1",
+        ["hostname", "bounce.verp_key", "nonsense"]
+      ), ("$a ]: not yaml", [""]), ("s|^api: .*|api: { listen: \"127.0.0.1:1\", master_key: \(MTAFixture.key) }|", ["api.listen"]),
+    ]
+    for (number, change) in breaks.enumerated() {
+      try rig.inside("cp", file + ".good", file)
+      try rig.inside("sed", "-i", change.edit, file)
+      let refused = try rig.inside("systemctl", "reload", "owlat-mta.service")
+      #expect(refused.code != 0, "\(change.edit)")
+      try isUntouched()
+      let (printed, logged) = (
+        try rig.journal("SYSLOG_IDENTIFIER=owlat-mta"), try rig.journal("SYSLOG_IDENTIFIER=supervisor", "PRIORITY=3")
+      )
+      for problem in change.problems {
+        #expect(printed.contains { $0["MESSAGE"]?.contains(problem) == true }, "\(problem): \(printed.compactMap { $0["MESSAGE"] })")
+        #expect(
+          logged.contains { $0["MESSAGE"]?.contains("refused") == true && $0["MESSAGE"]?.contains(problem) == true },
+          "\(problem): \(logged.compactMap { $0["MESSAGE"] })")
+      }
+      do {
+        try await eventually("the status tells it") { try rig.property("StatusText").contains("reload refused (") }
+      } catch { Issue.record("\(error), \(change.edit): \(try rig.property("StatusText"))\n\(rig.describe())") }
+      try await rig.mta.send("after-\(number)", to: "u@\(Zones.domain(0))")
+    }
+    // SIGHUP: the same, without a command that waits.
+    try rig.inside("systemctl", "kill", "--kill-who=main", "-s", "HUP", "owlat-mta.service")
+    try await eventually("refused once more") {
+      try rig.journal("SYSLOG_IDENTIFIER=supervisor", "PRIORITY=3").count { $0["MESSAGE"]?.contains("api.listen") == true } == 2
+    }
+    try await eventually("it is over") { try rig.property("ActiveState") == "active" }
+    try isUntouched()
+
+    try rig.inside("cp", file + ".good", file)
+    try rig.inside("sed", "-i", "s|org_hourly: 100000000|org_hourly: 99999999|", file)
+    let taken = try rig.inside("systemctl", "reload", "owlat-mta.service")
+    #expect(taken.code == 0, "\(taken.errors)\(rig.describe())")
+    try isUntouched()
+    #expect(try rig.journal("SYSLOG_IDENTIFIER=owlat-mta").contains { $0["MESSAGE"]?.contains("org_hourly") == true })
+    try await eventually("the status is itself again") {
+      let text = try rig.property("StatusText")
+      return text.contains("1 of 1 IPs active") && !text.contains("refused")
+    }
+    try await eventually("all arrived") { Set(rig.mta.receiver.messageIDs("sent")) == ["after-0", "after-1", "after-2"] }
     await rig.end()
   }
 }

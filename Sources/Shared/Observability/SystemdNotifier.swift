@@ -8,8 +8,10 @@ package enum SystemdNotifier {
 
   package static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
   package static func status(_ text: String) { send("STATUS=\(text)") }
-  /// The configuration is being read; ``ready(status:)`` ends it.
+  /// The configuration is being read; ``reloaded()`` ends it, whatever came of it.
   package static func reloading() { send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() * 1000)") }
+  /// Leaves the status as it is.
+  package static func reloaded() { send("READY=1") }
   package static func stopping() { send("STOPPING=1\nSTATUS=stopping: accepted requests are answered, workers finish") }
   package static func watchdog() { send("WATCHDOG=1") }
 

@@ -136,7 +136,8 @@ package final class RedisClient: Sendable {
     func send(_ command: RedisCommand) async throws -> RESPValue {
       try await Self.send(command, on: channel, timeLimit: .seconds(8))
     }
-    let (username, password) = state.withLockedValue { ($0.username, $0.password) }
+    var (username, password) = state.withLockedValue { ($0.username, $0.password) }
+    if username.isEmpty, password.isEmpty { password = endpoint.currentPassword }
     if !password.isEmpty {
       var auth = RedisCommand("AUTH")
       if !username.isEmpty { auth.add(username) }

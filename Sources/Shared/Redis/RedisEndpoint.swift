@@ -1,3 +1,5 @@
+internal import Foundation
+
 /// Where Redis is: `redis://[user[:password]@]host[:port]` or `unix:///path`.
 package struct RedisEndpoint: Sendable, Equatable {
   package enum Address: Sendable, Equatable {
@@ -15,6 +17,24 @@ package struct RedisEndpoint: Sendable, Equatable {
 
   package var username: String
   package var password: String
+  /// Read for each connection when no password is given: a server at a Unix socket may get one, or another, with its next
+  /// start. Nil, or a file that is not there: none.
+  package var passwordFile: String?
+
+  /// What to say to it now.
+  package var currentPassword: String {
+    guard password.isEmpty, let passwordFile else { return password }
+    let text = (try? String(contentsOfFile: passwordFile, encoding: .utf8)) ?? ""
+    return text.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// With the file `password` beside the socket, where owlat-mta-redis.service leaves it; for who reads it only.
+  package var findingPassword: RedisEndpoint {
+    guard case .unix(let path) = address, username.isEmpty, password.isEmpty, let slash = path.lastIndex(of: "/") else { return self }
+    var endpoint = self
+    endpoint.passwordFile = path[..<slash] + "/password"
+    return endpoint
+  }
 
   package init(address: Address, username: String = "", password: String = "") {
     self.address = address

@@ -8,8 +8,9 @@ enum RedisSnapshot {
   /// - Returns: octets written to `path` (an RDB file).
   static func save(_ endpoint: RedisEndpoint, to path: String) throws -> Int {
     let wire = try Wire(endpoint)
-    if !endpoint.password.isEmpty {
-      let words = ["AUTH"] + (endpoint.username.isEmpty ? [] : [endpoint.username]) + [endpoint.password]
+    let password = endpoint.currentPassword
+    if !password.isEmpty {
+      let words = ["AUTH"] + (endpoint.username.isEmpty ? [] : [endpoint.username]) + [password]
       guard try wire.ask(words).hasPrefix("+") else { throw SetupError("Redis refuses our credentials") }
     }
     // A server that does not know the word is asked all the same: it only lets us leave early.

@@ -6,6 +6,7 @@ import Synchronization
 final class ConfigInForce: Sendable {
   // Read by every request, from any thread; held for the copy of one member.
   private let held: Mutex<MTAConfig>
+  private let refused = Mutex(0)
 
   init(_ config: MTAConfig) { held = Mutex(config) }
 
@@ -19,6 +20,12 @@ final class ConfigInForce: Sendable {
   func pools(of address: String) -> [String] { held.withLock { $0.pools(of: address) } }
 
   func put(_ config: MTAConfig) { held.withLock { $0 = config } }
+
+  /// Problems for which the last reload was refused: the file is other than what is in force. 0 = it was not.
+  var refusedProblems: Int {
+    get { refused.withLock { $0 } }
+    set { refused.withLock { $0 = newValue } }
+  }
 }
 
 extension MTAConfig {

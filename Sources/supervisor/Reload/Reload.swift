@@ -47,8 +47,9 @@ actor Reload {
     await acquire()
     defer { release() }
     SystemdNotifier.reloading()
-    defer { SystemdNotifier.ready(status: "listening on \(parts.config.api.listen)") }
+    defer { SystemdNotifier.reloaded() }
     let report = await reread()
+    parts.config.refusedProblems = report.problems.count
     for change in report.changes { parts.log.notice("configuration: \(change)") }
     for problem in report.problems { parts.log.error("configuration refused: \(problem.description)") }
     if report.applied, report.changes.isEmpty { parts.log.notice("configuration: nothing changed") }

@@ -16,6 +16,7 @@ final class Watchdog: Service {
   private let dispatcher: Dispatcher
   private let store: QueueStore
   private let fleet: Fleet
+  private let config: ConfigInForce
   private let turns: EventLoopTurns
   private let stopping: StopFlag
   private let log: Logger
@@ -23,13 +24,14 @@ final class Watchdog: Service {
   private let serving = Mutex<String?>(nil)
 
   init(
-    outcomes: OutcomeLoop, dispatcher: Dispatcher, store: QueueStore, fleet: Fleet, group: any EventLoopGroup, stopping: StopFlag,
-    log: Logger
+    outcomes: OutcomeLoop, dispatcher: Dispatcher, store: QueueStore, fleet: Fleet, config: ConfigInForce, group: any EventLoopGroup,
+    stopping: StopFlag, log: Logger
   ) {
     self.outcomes = outcomes
     self.dispatcher = dispatcher
     self.store = store
     self.fleet = fleet
+    self.config = config
     self.stopping = stopping
     self.log = log
     turns = EventLoopTurns(group)
@@ -107,7 +109,11 @@ final class Watchdog: Service {
     let active = rows.count { [.active, .warming, .probation].contains($0.state) }
     let redis = store.client.session == nil ? "Redis is away: intake answers 503" : "Redis connected"
     let tenths = Int((rate * 10).rounded())
-    return "\(queue.queued) queued, \(queue.out) at workers, \(tenths / 10).\(tenths % 10) attempts/s; "
+    let text =
+      "\(queue.queued) queued, \(queue.out) at workers, \(tenths / 10).\(tenths % 10) attempts/s; "
       + "\(active) of \(rows.count) IPs active; \(redis)"
+    let refused = config.refusedProblems
+    guard refused > 0 else { return text }
+    return text + "; reload refused (\(refused) problem\(refused == 1 ? "" : "s"), see the log): the old configuration is in force"
   }
 }

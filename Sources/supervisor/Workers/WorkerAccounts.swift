@@ -18,7 +18,7 @@ actor WorkerAccounts {
   private let store: QueueStore
   private let host: String
   private let prefix: String
-  private let own: RedisAccess
+  private let supervisor: RedisEndpoint
   /// The embedded server may be an adopted one, older than its password.
   private let setsOwnPassword: Bool
   private let log: Logger
@@ -33,9 +33,11 @@ actor WorkerAccounts {
     configured = config.sourceIPs.map(\.address)
     self.host = host
     prefix = config.redis.prefix + "-worker-"
-    self.own = RedisAccess(username: own.username, password: own.password)
+    supervisor = own
     self.log = log
   }
+
+  private var own: RedisAccess { RedisAccess(username: supervisor.username, password: supervisor.currentPassword) }
 
   /// Unique among installations and hosts that share a Redis.
   func name(_ ip: String) -> String { prefix + ip + "@" + host }
