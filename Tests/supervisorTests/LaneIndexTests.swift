@@ -180,6 +180,22 @@ import Testing
     #expect(world.left.count == 4)
   }
 
+  /// An operator sees what is shut before mail comes to it, and no more once its time is over.
+  @Test func aGateIsToldWithoutMailBehindIt() {
+    var world = World()
+    world.index.shut(organisation: "A", Gate(scope: .organisation, key: "A", reason: .breaker, since: 0, until: 2_000_000))
+    world.index.setIP("ip1", isOpen: false)
+    world.index.setIPGate("ip1", Gate(scope: .ip, key: "ip1", reason: .blocklisted, since: 5, until: nil))
+    #expect(world.index.allGates(now: 1_000_000).map(\.gate.reason) == [.breaker, .blocklisted])
+    #expect(world.index.allGates(now: 1_000_000).map(\.messages) == [0, 0])
+    #expect(world.index.allGates(now: 2_000_000).map(\.gate.key) == ["ip1"])
+    world.index.setIPGate("ip1", nil)
+    world.index.setIP("ip1", isOpen: true)
+    #expect(world.index.allGates(now: 2_000_000).isEmpty)
+    world.add("A", "one.example", scores: [1, 2])
+    #expect(world.index.allGates(now: 1_000_000).map(\.messages) == [2])
+  }
+
   /// Answers that are read in another order than they were made: the newer one stands.
   @Test func anOlderAnswerDoesNotHideANewerHead() {
     var world = World()

@@ -72,7 +72,10 @@ extension ReplyRules {
     ReplyRule("microsoft-arguments", .network, provider: "microsoft", enhanced: ["x.4.4"], any: ["invalid arguments"]),
     ReplyRule(
       "microsoft-store", .network, provider: "microsoft", enhanced: ["x.3.0", "x.3.1", "x.3.3", "x.3.5", "x.3.190", "x.0.350"],
-      none: ["mailbox * full", "quota*", "policy", "insufficient", "unrecognized command"]),
+      none: [
+        "mailbox * full", "quota*", "policy", "insufficient", "unrecognized command", "no such user", "no such recipient", "user unknown",
+        "unknown user", "user not found", "does not exist", "spam",
+      ]),
     // A hop behind the one that answers: not the domain that was written to.
     ReplyRule("microsoft-next-hop", .network, provider: "microsoft", any: ["smtpsend dns"]),
     ReplyRule(

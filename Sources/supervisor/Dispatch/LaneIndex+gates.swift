@@ -97,15 +97,32 @@ extension LaneIndex {
       .prefix(limit).map { id, lane in (id, lane.out, lane.breadth, lane.throttle.ratePerMinute, gate(of: id, now: now)) }
   }
 
-  /// Shut gates of everything that has mail, with the messages behind each. Walks the index: for an operator, not for a pick.
+  /// Gates that stand whether mail waits or not.
+  private func standingGates(_ now: Milliseconds) -> [Gate] {
+    var gates = ipGates.filter { !openIPs.contains($0.key) }.map(\.value)
+    gates += allowances.filter { openIPs.contains($0.key) }.compactMap(\.value.shutGate)
+    gates += mirror.standingGates
+    gates += providerGates.values
+    gates += laneGates.values
+    gates += pausedOrganisations.values
+    gates += organisationGates.values.flatMap { $0.map(\.gate) }
+    for (id, rate) in rates where rate.blockedUntil > now {
+      gates.append(Gate(scope: .lane, key: id.description, reason: .throttle, since: rate.blockedSince, until: rate.blockedUntil))
+    }
+    return gates.filter { gate in gate.until.map { $0 > now } ?? true }
+  }
+
+  /// Every shut gate with the messages behind it. One that holds nothing at this moment, as no mail waits there or another IP takes it,
+  /// counts 0; a lane's ordinary pace and full window are told only with mail. Walks the index: for an operator, not for a pick.
   func allGates(now: Milliseconds) -> [(gate: Gate, messages: Int)] {
     var rows: [String: (gate: Gate, messages: Int)] = [:]
-    for (part, state) in mirror.parts {
-      for gate in gates(of: part, now: now) {
-        let name = "\(gate.scope.rawValue) \(gate.key) \(gate.reason.rawValue)"
-        rows[name, default: (gate, 0)].messages += state.count
-      }
+    func add(_ gate: Gate, _ messages: Int) {
+      rows["\(gate.scope.rawValue) \(gate.key) \(gate.reason.rawValue)", default: (gate, 0)].messages += messages
     }
+    for (part, state) in mirror.parts {
+      for gate in gates(of: part, now: now) { add(gate, state.count) }
+    }
+    for gate in standingGates(now) { add(gate, 0) }
     return rows.values.sorted { ($0.gate.key, $0.gate.reason.rawValue) < ($1.gate.key, $1.gate.reason.rawValue) }
   }
 }

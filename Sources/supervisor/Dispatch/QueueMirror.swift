@@ -195,6 +195,11 @@ struct QueueMirror {
   }
 
   /// - Returns: parts to be shelved again.
+  /// Gates of domains, pools and sets that stand whether mail waits or not.
+  var standingGates: [Gate] {
+    Array(pausedDomains.values) + pausedPools.values + domainGates.values + closedSets.values.flatMap(\.values)
+  }
+
   mutating func setDomainGate(_ domain: String, _ gate: Gate?) -> [GroupPart] {
     domainGates[domain] = gate
     return gate == nil ? (groupsOfDomain[domain] ?? []).flatMap(parts(of:)) : []
