@@ -18,7 +18,7 @@ allowed() {
     SMTPServer) echo "Glibc MailModel NIOCore NIOPosix NIOConcurrencyHelpers SMTPProtocol TLS" ;;
     DNS) echo "CUnbound Foundation Synchronization" ;;
     RedisFunctions) echo "" ;;
-    Redis) echo "MailModel RedisFunctions CHiredis NIOCore NIOPosix NIOConcurrencyHelpers" ;;
+    Redis) echo "MailModel RedisFunctions CHiredis Glibc NIOCore NIOPosix NIOConcurrencyHelpers" ;;
     Journal) echo "MailModel CShims Glibc" ;;
     ControlProtocol) echo "FoundationEssentials NIOCore NIOPosix" ;;
     MTAConfig) echo "DeliveryPolicy MailModel Foundation Yams" ;;

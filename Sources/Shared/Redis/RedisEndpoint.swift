@@ -1,4 +1,4 @@
-internal import Foundation
+internal import Glibc
 
 /// Where Redis is: `redis://[user[:password]@]host[:port]` or `unix:///path`.
 package struct RedisEndpoint: Sendable, Equatable {
@@ -24,8 +24,12 @@ package struct RedisEndpoint: Sendable, Equatable {
   /// What to say to it now.
   package var currentPassword: String {
     guard password.isEmpty, let passwordFile else { return password }
-    let text = (try? String(contentsOfFile: passwordFile, encoding: .utf8)) ?? ""
-    return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    let descriptor = open(passwordFile, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return "" }
+    defer { close(descriptor) }
+    var octets = [UInt8](repeating: 0, count: 4096)
+    let count = read(descriptor, &octets, octets.count)
+    return String(decoding: octets.prefix(max(0, count)).prefix { $0 > 0x20 }, as: UTF8.self)
   }
 
   /// With the file `password` beside the socket, where owlat-mta-redis.service leaves it; for who reads it only.
