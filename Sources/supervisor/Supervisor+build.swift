@@ -361,7 +361,7 @@ enum Installation {
       header: .milliseconds(config.api.headerTimeout), body: .milliseconds(config.api.bodyTimeout),
       idle: .milliseconds(config.api.idleTimeout))
     return HTTPListener(
-      share: share, group: group, log: log,
+      share: share, group: group, log: log, gate: AcceptGate(most: room + AcceptGate.beingRefused),
       settings: .init(additionalChannelHandlers: [ConnectionGuard(table: table, limits: limits)]),
       respond: { await server.respond($0, peer: $1.peer).response },
       prepared: { await watchdog.prepared() },

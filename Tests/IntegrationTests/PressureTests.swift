@@ -198,10 +198,15 @@ import Testing
     await world.end()
   }
 
-  /// More clients than the supervisor has descriptors for, who say nothing: they wait or are sent away, and all else goes on. Redis
-  /// and workers that end are started again, accepted mail is delivered, and intake is open once they are gone.
-  @Test func descriptorsRunOut() async throws {
-    let world = try await World { $0.openFiles = 200 }
+  /// More clients than the supervisor has descriptors for, who say nothing, of the API and of the server for mail that comes
+  /// back: they wait or are sent away, and all else goes on. Redis and workers that end are started again, accepted mail is
+  /// delivered, and intake is open once they are gone.
+  @Test(arguments: [false, true]) func descriptorsRunOut(bySMTP: Bool) async throws {
+    let smtp = try freePort()
+    let world = try await World {
+      $0.openFiles = 200
+      if bySMTP { $0.bounce = "listen: [\"127.0.0.1:\(smtp)\"]" }
+    }
     try await world.mta.start()
     try await world.mta.registerDKIM("sender.example")
     try world.hold()
@@ -211,7 +216,8 @@ import Testing
     let worker = try #require(try world.mta.workerPIDs().values.first)
     func open() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count }
     let before = try open()
-    let sockets = (0..<300).map { _ in Self.connect(world.mta.port) }
+    var sockets = (0..<300).map { _ in Self.connect(world.mta.port) }
+    if bySMTP { sockets += (0..<300).map { Self.connect(smtp, from: "127.0.1.\(1 + $0 / 5)") } }
     try await eventually("as many as may are in") { try open() > before + 50 }
     kill(worker, SIGKILL)
     kill(try world.mta.redisPID(), SIGKILL)
@@ -284,15 +290,19 @@ import Testing
     await world.end()
   }
 
-  private static func connect(_ port: Int) -> Int32 {
+  private static func connect(_ port: Int, from source: String? = nil) -> Int32 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = in_port_t(port).bigEndian
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    _ = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    func with(_ host: String, _ port: Int, _ act: (UnsafePointer<sockaddr>, socklen_t) -> Int32) {
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      address.sin_port = in_port_t(port).bigEndian
+      address.sin_addr.s_addr = inet_addr(host)
+      _ = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { act($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      }
     }
+    if let source { with(source, 0) { bind(descriptor, $0, $1) } }
+    with("127.0.0.1", port) { Glibc.connect(descriptor, $0, $1) }
     return descriptor
   }
 }

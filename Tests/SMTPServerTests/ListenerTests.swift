@@ -165,6 +165,45 @@ final class TestReceiver: MailReceiver {
     await rig.end()
   }
 
+  /// No more are taken than may be open at once; who waits comes in as others go.
+  @Test func aBurstWaitsOutside() async throws {
+    let gate = AcceptGate(most: 3)
+    let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .serverChannelInitializer { gate.guardDoor(of: $0) }
+      .childChannelInitializer { child in child.eventLoop.makeCompletedFuture { try child.pipeline.syncOperations.addHandler(Greeter()) } }
+      .bind(host: "127.0.0.1", port: 0).get()
+    let port = try #require(server.localAddress?.port)
+    let clients = try (0..<12).map { _ in try RawClient(port: port) }
+    for (number, client) in clients.enumerated() {
+      #expect(try await client.reply() == "220 welcome")
+      let isLast = number + 3 >= clients.count
+      if !isLast {
+        // Three are in; the one after them is not.
+        await #expect(throws: TimedOut.self) { _ = try await clients[number + 3].reply(within: .milliseconds(30)) }
+        #expect(gate.open == 3)
+      }
+      client.close()
+    }
+    try await eventually("all are gone") { gate.open == 0 }
+    // A listener whose reading was turned off while it was full takes nobody once there is room.
+    let full = try (0..<4).map { _ in try RawClient(port: port) }
+    for client in full.prefix(3) { _ = try await client.reply() }
+    try await server.setOption(.autoRead, value: false).get()
+    full[0].close()
+    try await eventually("one has gone") { gate.open == 2 }
+    await #expect(throws: TimedOut.self) { _ = try await full[3].reply(within: .milliseconds(100)) }
+    try await server.close()
+  }
+
+  private final class Greeter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    func channelActive(context: ChannelHandlerContext) {
+      context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "220 welcome\r\n")), promise: nil)
+    }
+  }
+
   @Test func whoTalksBeforeTheBannerIsRefused() async throws {
     let rig = try await Rig {
       $0.limits.bannerDelay = .milliseconds(400)

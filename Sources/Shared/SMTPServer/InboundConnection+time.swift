@@ -47,6 +47,18 @@ extension InboundConnection {
     wait(SessionTime.lingering, context)
   }
 
+  /// Sends a client away that has no session. Nothing was read of it, and it costs a descriptor until it is gone: it is not
+  /// waited for.
+  func refuse(_ context: ChannelHandlerContext, _ reply: SMTPReply) {
+    phase = .closing
+    write(reply, context)
+    mustFlush = false
+    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+    let promise = context.eventLoop.makePromise(of: Void.self)
+    promise.futureResult.whenComplete { _ in bound.value.close(promise: nil) }
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
+  }
+
   /// The client's turn: it has this long.
   func wait(_ limit: TimeAmount, _ context: ChannelHandlerContext) {
     time.deadline = min(.now() + limit, time.content)

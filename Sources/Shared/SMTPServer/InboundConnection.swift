@@ -65,10 +65,10 @@ final class InboundConnection: ChannelDuplexHandler {
     case nil: break
     case .peerFull:
       state.count(.connectionsPerPeer)
-      return close(context, SMTPReply(code: 421, lines: ["4.7.0 too many connections from your address"]))
+      return refuse(context, SMTPReply(code: 421, lines: ["4.7.0 too many connections from your address"]))
     case .full, .stopping:
       state.count(.connections)
-      return close(context, SMTPReply(code: 421, lines: ["4.3.2 too many connections, try again later"]))
+      return refuse(context, SMTPReply(code: 421, lines: ["4.3.2 too many connections, try again later"]))
     }
     hasEntered = true
     state.figures.withLockedValue { $0.open += 1 }

@@ -32,6 +32,7 @@ package final class SMTPListener: Sendable {
   }
 
   package struct Limits: Sendable {
+    /// Sessions. Who comes beyond is told so, a few at a time (``AcceptGate``); the others wait in the kernel's queue.
     package var connections = 1000
     /// By IPv4 address or IPv6 /64.
     package var connectionsPerPeer = 10
@@ -100,6 +101,7 @@ package final class SMTPListener: Sendable {
       let bootstrap = ServerBootstrap(group: group)
         .serverChannelOption(.backlog, value: 1024)
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .serverChannelInitializer { [gate = state.gate] in gate.guardDoor(of: $0) }
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         .childChannelOption(.maxMessagesPerRead, value: 4)
         .childChannelInitializer { channel in
@@ -174,6 +176,7 @@ final class ListenerState: Sendable {
   let tls: NIOLockedValueBox<TLSContext?>
   let figures = NIOLockedValueBox(InboundFigures())
   let sessions: SessionTable
+  let gate: AcceptGate
   let room: SpoolRoom
   let hands: HandOver
 
@@ -182,6 +185,7 @@ final class ListenerState: Sendable {
     self.receiver = receiver
     tls = NIOLockedValueBox(options.tls)
     sessions = SessionTable(most: options.limits.connections, mostPerPeer: options.limits.connectionsPerPeer)
+    gate = AcceptGate(most: options.limits.connections + AcceptGate.beingRefused)
     room = SpoolRoom(total: options.limits.held)
     hands = HandOver(total: options.limits.inHand)
   }

@@ -6,6 +6,7 @@ import MTAConfig
 import NIOCore
 import NIOPosix
 import Observability
+import SMTPServer
 import ServiceLifecycle
 
 /// Serves the API on sockets that systemd passed, and on those it binds itself. Its end is in order: no connection is taken
@@ -17,21 +18,26 @@ struct HTTPListener: Service {
   var share: ListenSockets.Share
   let group: any EventLoopGroup
   let log: Logger
+  let gate: AcceptGate
   let channel: HTTP1Channel.Configuration
   let respond: @Sendable (Request, APIContext) async -> Response
   /// Returns when requests can be served, or shall be refused for good reason.
   let prepared: @Sendable () async -> Void
   let serving: @Sendable ([String]) async -> Void
 
-  /// - Parameter settings: of the HTTP channels; its additional handlers come before ours.
+  /// - Parameters:
+  ///   - gate: holds those who come beyond it in the kernel's queue.
+  ///   - settings: of the HTTP channels; its additional handlers come before ours.
   init(
-    share: ListenSockets.Share, group: any EventLoopGroup, log: Logger, settings: HTTP1Channel.Configuration = .init(),
+    share: ListenSockets.Share, group: any EventLoopGroup, log: Logger, gate: AcceptGate = AcceptGate(most: .max),
+    settings: HTTP1Channel.Configuration = .init(),
     respond: @escaping @Sendable (Request, APIContext) async -> Response, prepared: @escaping @Sendable () async -> Void,
     serving: @escaping @Sendable ([String]) async -> Void
   ) {
     self.share = share
     self.group = group
     self.log = log
+    self.gate = gate
     self.respond = respond
     self.prepared = prepared
     self.serving = serving
@@ -77,6 +83,7 @@ struct HTTPListener: Service {
       }, configuration: channel)
     return ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
+      .serverChannelInitializer { [gate] in gate.guardDoor(of: $0) }
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { [quiet] channel in
         http.setup(channel: channel, logger: quiet).map { value in
