@@ -18,7 +18,7 @@ build: setup
 
 test: setup-test
 	@start=$$SECONDS; $(RELEASE) \
-	  && OWLAT_BIN=$(CURDIR)/.build/release OWLAT_PYTHON=$(CURDIR)/$(PYTHON) swift test $(SWIFT_FLAGS) --no-parallel \
+	  && OWLAT_BIN=$(CURDIR)/.build/release OWLAT_PYTHON=$(CURDIR)/$(PYTHON) deploy/dev/test.sh $(SWIFT_FLAGS) \
 	  && deploy/dev/check-lua.sh && echo "make test took $$((SECONDS - start)) s"
 
 # Without the scenarios that start the real programs.

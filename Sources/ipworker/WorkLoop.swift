@@ -30,18 +30,18 @@ actor WorkLoop {
   var contents: ContentSource
   var keys = KeyRing()
   let largeRenderings = Turnstile()
-  private(set) var control: ControlChannel<ControlOrder, ControlNotice>?
-  private(set) var isEnding = false
+  var control: ControlChannel<ControlOrder, ControlNotice>?
+  var isEnding = false
 
   let settings: WorkerSettings
   private let lock: JournalLock
   var journal: JournalWriter
-  private let client: RedisClient
-  private let reader: RedisClient
+  let client: RedisClient
+  let reader: RedisClient
   private let store: QueueStore
   private let readStore: QueueStore
-  private var settler = Settler()
-  private var lanes: [String: WorkLane] = [:]
+  var settler = Settler()
+  var lanes: [String: WorkLane] = [:]
   /// Entry ids that are waiting, under way or not yet settled.
   private var inHand: Set<String> = []
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
@@ -57,16 +57,16 @@ actor WorkLoop {
   var cuttable: [String: [any Channel]] = [:]
   var sharedSessions = SharedSessions()
   /// Marked messages go alone: nothing else is under way beside one (DESIGN section 5).
-  private var quarantine: [WorkEntry] = []
+  var quarantine: [WorkEntry] = []
   private var isAlone = false
-  private var isPaused = false
-  private var counts = WorkerStatus()
-  private var drainDeadline: NIODeadline?
-  private let finished: EventLoopPromise<Int32>
+  var isPaused = false
+  var counts = WorkerStatus()
+  var drainDeadline: NIODeadline?
+  let finished: EventLoopPromise<Int32>
   /// Kept when the supervisor has said whom to be at Redis, or when there is nothing to wait for any more.
-  private let admitted: EventLoopPromise<Void>
+  let admitted: EventLoopPromise<Void>
   var hasFinished = false
-  private var replayedRunID: String?
+  var replayedRunID: String?
   private var signalSource: SignalWatch?
 
   init(settings: WorkerSettings, eventLoop: any EventLoop, log: Logger) throws {
@@ -198,7 +198,7 @@ actor WorkLoop {
     }
   }
 
-  private func pumpAll() {
+  func pumpAll() {
     if !quarantine.isEmpty {
       guard !isAlone, !isPaused, !isEnding, counts.transactions == 0 else { return }
       isAlone = true
@@ -255,7 +255,7 @@ actor WorkLoop {
     if !settler.isFlushing { Task { await flush() } }
   }
 
-  private func giveBack(_ entry: WorkEntry) {
+  func giveBack(_ entry: WorkEntry) {
     settle(entry, AttemptResult(kind: .unbegun, sourceIP: sourceIP, at: now()))
   }
 
@@ -318,95 +318,5 @@ actor WorkLoop {
     FailPoint.workerAfterReplay.pass()
     replayedRunID = session.runID
     control?.send(.replayed(runID: session.runID))
-  }
-
-  // MARK: life
-
-  /// Binds the address once, so that a missing one is told as such. Nothing listens on it.
-  private func probeSource() async -> Bool {
-    var text = "not an address"
-    if let address = try? SocketAddress(ipAddress: sourceIP, port: 0) {
-      let descriptor = socket(sourceIP.contains(":") ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-      defer { close(descriptor) }
-      guard address.withSockAddr({ bind(descriptor, $0, socklen_t($1)) }) != 0 else { return true }
-      text = String(cString: strerror(errno))
-    }
-    control?.send(.unavailable(reason: "cannot bind \(sourceIP): \(text)"))
-    try? await Task.sleep(for: .milliseconds(100))
-    return false
-  }
-
-  /// Whom to be at Redis. Comes once, right after hello.
-  func admit(username: String, password: String) {
-    client.use(username: username, password: password)
-    reader.use(username: username, password: password)
-    admitted.succeed()
-  }
-
-  func sourceVanished(_ reason: String) {
-    control?.send(.unavailable(reason: reason))
-    drain(deadline: .now() + .seconds(5))
-  }
-
-  func setPaused(_ paused: Bool) {
-    isPaused = paused
-    if !paused { pumpAll() }
-  }
-
-  func drain(deadline: NIODeadline) {
-    drainDeadline = min(deadline, drainDeadline ?? deadline)
-    isEnding = true
-    for entry in quarantine { giveBack(entry) }
-    quarantine = []
-    for lane in lanes.values {
-      for entry in lane.takeWaiting(where: { _ in true }) { giveBack(entry) }
-      lane.closeIdle(olderThan: .zero)
-    }
-    for channel in cuttable.values.joined() { channel.close(promise: nil) }
-    cuttable = [:]
-    finishIfDrained()
-  }
-
-  func mayCut(_ channel: any Channel, _ entryID: String) {
-    guard isEnding else { return cuttable[entryID, default: []].append(channel) }
-    channel.eventLoop.execute { channel.close(promise: nil) }
-  }
-
-  func end(code: Int32) {
-    guard !hasFinished else { return }
-    hasFinished = true
-    for entry in begun.values {
-      try? journal.append(JournalLine(kind: .abandon, number: entry.number, serial: entry.serial, at: now()))
-    }
-    finished.succeed(code)
-    admitted.succeed()
-  }
-
-  private func finishIfDrained() {
-    guard isEnding, counts.transactions == 0, settler.isEmpty else { return }
-    end(code: 0)
-  }
-
-  func status() -> WorkerStatus {
-    var status = counts
-    status.queued = lanes.values.reduce(quarantine.count) { $0 + $1.waiting.count }
-    status.connections = lanes.values.reduce(0) { $0 + $1.connectionCount }
-    status.isPaused = isPaused
-    status.isDraining = isEnding
-    status.redisRunID = replayedRunID
-    return status
-  }
-
-  /// Once a second: a life sign, idle sessions closed, late entries given back, the drain's deadline kept.
-  private func beat() {
-    control?.send(.heartbeat(status()))
-    let limit = now() - Self.patience
-    for (name, lane) in lanes {
-      lane.closeIdle(olderThan: Self.idleLimit)
-      for entry in lane.takeWaiting(where: { $0.earliest < limit }) { giveBack(entry) }
-      if lane.isEmpty { lanes[name] = nil }
-    }
-    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: 0) }
-    finishIfDrained()
   }
 }

@@ -43,60 +43,11 @@ enum Installation {
     log.notice("ended")
   }
 
-  /// One supervisor a state directory; a second one is told who holds it.
-  private static func lock(_ directory: String) throws -> JournalLock {
-    switch JournalLock.take(directory: directory) {
-    case .success(let lock): return lock
-    case .failure(.held(let pid)):
-      throw SetupError("another supervisor (process \(pid.map(String.init) ?? "?")) runs on \(directory)")
-    case .failure(let error): throw error
-    }
-  }
-
   /// For libraries that say more than an operator wants to read.
   private static var quiet: Logger {
     var logger = Logger(label: "quiet")
     logger.logLevel = .error
     return logger
-  }
-
-  private static func prepareDirectories(_ config: MTAConfig) throws {
-    for path in [config.stateDir, config.runtimeDir, config.stateDir + "/journal"] {
-      do {
-        try FileManager.default.createDirectory(
-          atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-      } catch { throw SetupError("\(path) cannot be made: \(error.localizedDescription)") }
-    }
-    closeToOthers(config.stateDir)
-  }
-
-  /// What an earlier version or a careless copy left readable.
-  private static func closeToOthers(_ directory: String) {
-    chmod(directory, 0o700)
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] {
-      let path = directory + "/" + name
-      let type = (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType
-      if type == .typeRegular { chmod(path, 0o600) } else if type == .typeDirectory { chmod(path, 0o700) }
-    }
-  }
-
-  /// The secret of the configuration, or one made once and kept.
-  private static func secret(_ config: MTAConfig) throws -> String {
-    if !config.secret.isEmpty { return config.secret }
-    return try PrivateFile.textMadeOnce(config.stateDir + "/secret") { Digest.hex(Digest.randomBytes(32)) }
-  }
-
-  /// What this host is called in the queue, made once: outcomes wait under this name, whatever the host is renamed to.
-  private static func hostIdentity(_ config: MTAConfig) throws -> String {
-    let path = config.stateDir + "/host-id"
-    if let text = try? String(contentsOfFile: path, encoding: .utf8), !text.isEmpty {
-      return text.trimmingCharacters(in: .newlines)
-    }
-    let fresh = config.hostname + "-" + Digest.hex(Digest.randomBytes(4))
-    do { try (fresh + "\n").write(toFile: path, atomically: true, encoding: .utf8) } catch {
-      throw SetupError("\(path) cannot be written")
-    }
-    return fresh
   }
 
   private static func redisEndpoint(_ config: MTAConfig, _ embedded: EmbeddedRedis?) throws -> (RedisEndpoint, String) {
@@ -392,44 +343,5 @@ enum Installation {
       try? await store.pruneLanes(before: SystemClock.now() - 60_000)
       try? await Task.sleep(for: .seconds(3600))
     }
-  }
-}
-
-/// What a request knows of its connection.
-struct APIContext: RequestContext {
-  var coreContext: CoreRequestContextStorage
-  let peer: String?
-
-  init(source: ApplicationRequestContextSource) {
-    coreContext = .init(source: source)
-    peer = source.channel.remoteAddress?.ipAddress
-  }
-}
-
-/// A loop as a service: cancelled when it is its turn to end.
-struct LoopService: Service {
-  private let ending: @Sendable () async -> Void
-  private let body: @Sendable () async -> Void
-
-  init(ending: @escaping @Sendable () async -> Void = {}, _ body: @escaping @Sendable () async -> Void) {
-    self.ending = ending
-    self.body = body
-  }
-
-  func run() async throws {
-    await cancelWhenGracefulShutdown { await body() }
-    await ending()
-  }
-}
-
-/// Tells once that its turn to end has come.
-struct StopNotice: Service {
-  private let stop: @Sendable () -> Void
-
-  init(_ stop: @escaping @Sendable () -> Void) { self.stop = stop }
-
-  func run() async throws {
-    try? await gracefulShutdown()
-    stop()
   }
 }

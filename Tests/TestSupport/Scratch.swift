@@ -39,13 +39,21 @@ package func eventually(
 private let givenPorts = Locked<Set<Int>>([])
 
 /// A TCP and UDP port that was free a moment ago, on every address of this host. It is below those that the kernel gives to outgoing
-/// connections, so that none of these takes it before its server does.
+/// connections, so that none of these takes it before its server does. `OWLAT_TEST_PORTS=even` or `odd`: of these only, for
+/// processes that test side by side.
 package func freePort() throws -> Int {
   let range = try String(contentsOfFile: "/proc/sys/net/ipv4/ip_local_port_range", encoding: .utf8)
   let lowest = range.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 32_768
   let ports = lowest > 20_000 ? 10_000..<lowest : 61_000..<65_536
+  let side: Int? =
+    switch ProcessInfo.processInfo.environment["OWLAT_TEST_PORTS"] {
+    case "even": 0
+    case "odd": 1
+    default: nil
+    }
   for _ in 0..<1000 {
-    let port = Int.random(in: ports)
+    var port = Int.random(in: ports)
+    if let side { port = port & ~1 | side }
     guard isFree(port, Int32(SOCK_STREAM.rawValue)), isFree(port, Int32(SOCK_DGRAM.rawValue)) else { continue }
     var isNew = false
     givenPorts.change { isNew = $0.insert(port).inserted }

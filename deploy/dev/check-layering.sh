@@ -39,7 +39,7 @@ for folder in Sources/Shared/*/; do
     | awk '{print $NF}' | sort -u)
 done
 # The worker decides nothing and looks nothing up.
-for module in DNS DeliveryPolicy MTAConfig Hummingbird GRDB AsyncHTTPClient Crypto SMTPServer Foundation; do
+for module in DNS DeliveryPolicy MTAConfig Hummingbird GRDB AsyncHTTPClient SMTPServer Foundation; do
   if grep -rqE "^import $module\$" Sources/ipworker; then echo "ipworker imports $module"; failed=1; fi
 done
 exit $failed

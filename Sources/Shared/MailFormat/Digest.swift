@@ -15,6 +15,12 @@ package enum Digest {
     return output
   }
 
+  /// A key of 32 octets, without salt (RFC 5869).
+  package static func hkdfSHA256(_ secret: [UInt8], info: [UInt8]) -> [UInt8] {
+    let extracted = hmacSHA256(key: [UInt8](repeating: 0, count: 32), secret)
+    return hmacSHA256(key: extracted, info + [1])
+  }
+
   package static func hex(_ bytes: some Sequence<UInt8>) -> String {
     var text: [UInt8] = []
     for byte in bytes {

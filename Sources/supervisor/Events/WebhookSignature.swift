@@ -1,15 +1,15 @@
-import Crypto
 import Foundation
+import MailFormat
 
 /// The two signatures of every webhook (DESIGN section 8.4): upstream's hexadecimal HMAC and Standard Webhooks'.
 struct WebhookSignature: Sendable {
-  private let upstreamKey: SymmetricKey
-  private let standardKey: SymmetricKey
+  private let upstreamKey: [UInt8]
+  private let standardKey: [UInt8]
 
   init(secret: String) {
-    upstreamKey = SymmetricKey(data: Data(secret.utf8))
+    upstreamKey = Array(secret.utf8)
     if secret.hasPrefix("whsec_"), let decoded = Data(base64Encoded: String(secret.dropFirst(6))) {
-      standardKey = SymmetricKey(data: decoded)
+      standardKey = Array(decoded)
     } else {
       standardKey = upstreamKey
     }
@@ -18,8 +18,8 @@ struct WebhookSignature: Sendable {
   /// Header fields for one try.
   func headers(id: String, body: String, seconds: Int64) -> [(String, String)] {
     let stamp = String(seconds)
-    let upstream = HMAC<SHA256>.authenticationCode(for: Data("\(stamp).\(body)".utf8), using: upstreamKey)
-    let standard = HMAC<SHA256>.authenticationCode(for: Data("\(id).\(stamp).\(body)".utf8), using: standardKey)
+    let upstream = Digest.hmacSHA256(key: upstreamKey, Array("\(stamp).\(body)".utf8))
+    let standard = Digest.hmacSHA256(key: standardKey, Array("\(id).\(stamp).\(body)".utf8))
     return [
       ("Content-Type", "application/json"),
       ("X-MTA-Timestamp", stamp),

@@ -1,5 +1,5 @@
-import Crypto
 import Foundation
+import MailFormat
 
 /// Seals small secrets at rest: AES-256-GCM under a key derived from the installation's secret (HKDF-SHA256), bound to what
 /// they belong to. Spelt `mtasealed:v1:` and base64 of nonce, ciphertext and tag.
@@ -17,24 +17,24 @@ struct SecretBox: Sendable {
   }
 
   private static let prefix = "mtasealed:v1:"
-  private let key: SymmetricKey
+  private let key: [UInt8]
 
-  init(secret: String) {
-    key = HKDF<SHA256>.deriveKey(
-      inputKeyMaterial: SymmetricKey(data: Data(secret.utf8)), info: Data("owlat-mta sealed keys v1".utf8), outputByteCount: 32)
-  }
+  init(secret: String) { key = Digest.hkdfSHA256(Array(secret.utf8), info: Array("owlat-mta sealed keys v1".utf8)) }
 
   func seal(_ text: String, for owner: String) throws -> String {
-    let box = try AES.GCM.seal(Data(text.utf8), using: key, authenticating: Data(owner.utf8))
-    guard let combined = box.combined else { throw Failure.notSealed }
-    return Self.prefix + combined.base64EncodedString()
+    Self.prefix + Data(try AES256GCM.seal(Array(text.utf8), key: key, owner: Array(owner.utf8))).base64EncodedString()
   }
 
   func open(_ sealed: String, for owner: String) throws -> String {
-    guard sealed.hasPrefix(Self.prefix), let data = Data(base64Encoded: String(sealed.dropFirst(Self.prefix.count))),
-      let box = try? AES.GCM.SealedBox(combined: data)
-    else { throw Failure.notSealed }
-    guard let plain = try? AES.GCM.open(box, using: key, authenticating: Data(owner.utf8)) else { throw Failure.otherSecret }
-    return String(decoding: plain, as: UTF8.self)
+    guard sealed.hasPrefix(Self.prefix), let data = Data(base64Encoded: String(sealed.dropFirst(Self.prefix.count))) else {
+      throw Failure.notSealed
+    }
+    do {
+      return String(decoding: try AES256GCM.open(Array(data), key: key, owner: Array(owner.utf8)), as: UTF8.self)
+    } catch AES256GCM.Failure.malformed {
+      throw Failure.notSealed
+    } catch AES256GCM.Failure.notAuthentic {
+      throw Failure.otherSecret
+    }
   }
 }

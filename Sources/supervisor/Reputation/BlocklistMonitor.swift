@@ -48,65 +48,28 @@ actor BlocklistMonitor {
   /// By zone id and family.
   private var health: [String: [BlocklistZone.Family: ZoneHealth]] = [:]
   private var sweptAt: Milliseconds?
-  private var running: Task<Void, Never>?
-  private var resting: Task<Void, any Error>?
-  /// Since the last sweep began to rest.
-  private var isChanged = false
+  private let loop: SweepLoop
 
   init(settings: Settings, ports: Ports, log: Logger) {
     self.settings = settings
     self.ports = ports
     self.log = log
+    loop = SweepLoop(pause: ports.pause)
   }
 
   /// Sweeps until cancelled. Without zones there is one sweep that asks nothing: it lets go what lists held before.
-  func run() async {
-    repeat {
-      await sweep(now: ports.now())
-      guard await rest(settings.zones.isEmpty ? 86_400_000 : settings.interval) else { return }
-    } while !Task.isCancelled
-  }
+  func run() async { await loop.run(every: { await self.interval }, { await self.perform(now: self.ports.now()) }) }
+
+  private var interval: Milliseconds { settings.zones.isEmpty ? 86_400_000 : settings.interval }
 
   /// Other settings: in force with a sweep at once.
-  func change(_ settings: Settings) {
+  func change(_ settings: Settings) async {
     self.settings = settings
-    isChanged = true
-    resting?.cancel()
-  }
-
-  /// - Returns: false when the run is over.
-  private func rest(_ time: Milliseconds) async -> Bool {
-    if isChanged {
-      isChanged = false
-      return true
-    }
-    let pause = ports.pause
-    let task = Task { try await pause(time) }
-    resting = task
-    let result = await withTaskCancellationHandler {
-      await task.result
-    } onCancel: {
-      task.cancel()
-    }
-    resting = nil
-    let wasChanged = isChanged
-    isChanged = false
-    if case .failure = result { return wasChanged && !Task.isCancelled }
-    return true
+    await loop.change()
   }
 
   /// One round of questions and what follows. A call during another one waits for that one.
-  func sweep(now: Milliseconds) async {
-    if let running { return await running.value }
-    let task = Task { await self.perform(now: now) }
-    running = task
-    await withTaskCancellationHandler {
-      await task.value
-    } onCancel: {
-      task.cancel()
-    }
-    running = nil
-  }
+  func sweep(now: Milliseconds) async { await loop.once { await self.perform(now: now) } }
 
   /// An operator restores an IP: what lists it now pulls it no more.
   func overrule(_ address: String, now: Milliseconds) async {

@@ -25,27 +25,27 @@ actor WorkerLife {
   static let spinningShare = 0.15
 
   nonisolated let address: String
-  private(set) var ip: MTAConfig.SourceIP
-  private let settings: Settings
+  var ip: MTAConfig.SourceIP
+  let settings: Settings
   private(set) var state = IPState.provisioned
   private(set) var reason: String?
   private(set) var since: Milliseconds
   private(set) var pid: Int32?
   private(set) var status: WorkerStatus?
 
-  private var wanted: Bool
-  private var hasCrashLooped = false
-  private var control: ControlChannel<ControlNotice, ControlOrder>?
-  private var process: ChildProcess?
-  private var lastBeat: Int64 = 0
-  private var ends: [Int64] = []
-  private var unavailable: String?
+  var wanted: Bool
+  var hasCrashLooped = false
+  var control: ControlChannel<ControlNotice, ControlOrder>?
+  var process: ChildProcess?
+  var lastBeat: Int64 = 0
+  var ends: [Int64] = []
+  var unavailable: String?
   private var isReady = false
   /// The worker is to end and another to start.
-  private var isRestarting = false
+  var isRestarting = false
   /// Since when the worker takes no more mail and sends what it holds; monotonic ms.
-  private var emptyingSince: Int64?
-  private var idleBeats = 0
+  var emptyingSince: Int64?
+  var idleBeats = 0
   private var lacksRedis = false
 
   /// What every worker of this host shares.
@@ -87,7 +87,7 @@ actor WorkerLife {
 
   private var directory: String { settings.journalRoot + "/" + ip.address }
 
-  private func enter(_ state: IPState, _ reason: String?) {
+  func enter(_ state: IPState, _ reason: String?) {
     guard state != self.state || reason != self.reason else { return }
     self.state = state
     self.reason = reason
@@ -278,39 +278,6 @@ actor WorkerLife {
     return list
   }
 
-  /// A life sign every second. One missed by a worker that is busy all the same: the lowest priority until the next one, so
-  /// that it takes next to nothing from the others. None for 6.5 s end it: SIGABRT for a trace, then SIGKILL.
-  private func watchHeart(of process: ChildProcess) async {
-    var isDeprioritised = false
-    var watchedBeat = lastBeat
-    var spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
-    while !Task.isCancelled {
-      try? await Task.sleep(for: .milliseconds(500))
-      guard !Task.isCancelled else { return }
-      let silence = SystemClock.monotonic() - lastBeat
-      if lastBeat != watchedBeat {
-        watchedBeat = lastBeat
-        spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
-        // It was busy, not lost.
-        if isDeprioritised, shim_set_nice(process.pid, Int32(SHIM_WORKER_NICE)) > 0 { isDeprioritised = false }
-      } else if silence > Self.patience, !isDeprioritised,
-        let spent = ProcessorTime.spent(by: process.pid), Double(spent - spentBefore) > Self.spinningShare * Double(silence)
-      {
-        isDeprioritised = true
-        let threads = shim_set_nice(process.pid, 19)
-        settings.log.warning(
-          "worker spins: its priority is lowered", metadata: [LogKey.sourceIP: "\(ip.address)", "threads": "\(threads)"])
-      }
-      guard silence > Self.heartbeatLimit else { continue }
-      settings.log.error("worker gives no life sign", metadata: [LogKey.sourceIP: "\(ip.address)"])
-      process.send(signal: SIGABRT)
-      process.send(signal: SIGCONT)
-      try? await Task.sleep(for: .seconds(2))
-      process.send(signal: SIGKILL)
-      return
-    }
-  }
-
   // MARK: what the worker says
 
   private func hear(_ notice: ControlNotice) async {
@@ -346,84 +313,6 @@ actor WorkerLife {
       control?.send(await settings.keys(ip.address, domain, entryID))
     case .replayed(let run): await settings.replayed(ip.address, run)
     case .stopping: await settings.gate(ip.address, false)
-    }
-  }
-
-  // MARK: orders
-
-  func forgetKey(domain: String) { control?.send(.forgetKey(domain: domain)) }
-
-  /// Gate shut, drained, stopped; answers at once, `state` tells the rest.
-  func pull(reason: String) async {
-    wanted = false
-    isRestarting = false
-    emptyingSince = nil
-    await settings.gate(ip.address, false)
-    if process == nil {
-      enter(.pulled, reason)
-    } else {
-      enter(.draining, reason)
-      orderDrain(milliseconds: 30_000)
-    }
-  }
-
-  func restore() {
-    wanted = true
-    emptyingSince = nil
-    hasCrashLooped = false
-    ends = []
-    unavailable = nil
-    if state == .pulled { enter(.provisioned, nil) }
-  }
-
-  /// Takes no more mail, sends what it holds, and is pulled then, after ten minutes at the latest.
-  func empty(reason: String) async {
-    guard process != nil, wanted else { return await pull(reason: reason) }
-    emptyingSince = SystemClock.monotonic()
-    idleBeats = 0
-    enter(.draining, reason)
-    await settings.gate(address, false)
-  }
-
-  private func endWhenEmpty(_ status: WorkerStatus) async {
-    guard let since = emptyingSince else { return }
-    // What was on its way when the gate was shut is there by the second look.
-    idleBeats = status.queued == 0 && status.transactions == 0 ? idleBeats + 1 : 0
-    if idleBeats >= 2 || SystemClock.monotonic() - since > 600_000 { await pull(reason: reason ?? "operator") }
-  }
-
-  /// The worker ends as when it is pulled, and another starts at once. False when none runs.
-  func restart() async -> Bool {
-    guard wanted, process != nil, emptyingSince == nil else { return false }
-    isRestarting = true
-    enter(.draining, "restart")
-    await settings.gate(address, false)
-    orderDrain(milliseconds: 30_000)
-    return true
-  }
-
-  /// Other settings of the same address; another EHLO name takes another worker.
-  func become(_ ip: MTAConfig.SourceIP) async {
-    let isRenamed = ip.ehloName != self.ip.ehloName
-    self.ip = ip
-    if isRenamed { _ = await restart() }
-  }
-
-  private func orderDrain(milliseconds: Int) {
-    control?.send(.drain(deadlineMilliseconds: milliseconds))
-    guard let process else { return }
-    Task {
-      try? await Task.sleep(for: .milliseconds(milliseconds + 2000))
-      if self.process === process { process.send(signal: SIGKILL) }
-    }
-  }
-
-  /// Sleeps, unless ``restore()`` ends it.
-  private func sleep(_ milliseconds: Int64) async {
-    let deadline = SystemClock.monotonic() + milliseconds
-    let before = wanted
-    while SystemClock.monotonic() < deadline, !Task.isCancelled, wanted == before || !wanted {
-      try? await Task.sleep(for: .milliseconds(min(50, milliseconds)))
     }
   }
 }

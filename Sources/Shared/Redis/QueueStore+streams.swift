@@ -1,0 +1,142 @@
+internal import MailModel
+internal import NIOCore
+
+/// Streams: work of an IP, outcomes to a host, wake rows and `done` rows.
+extension QueueStore {
+  /// Makes the worker's stream and its consumer group, when absent.
+  package func prepareStream(ip: String) async throws {
+    do {
+      _ = try await client.send(RedisCommand("XGROUP", "CREATE", keys.ip(ip), "w", "0", "MKSTREAM"))
+    } catch RedisError.refused(let text) where text.hasPrefix("BUSYGROUP") {}
+  }
+
+  /// Waits for new entries of one IP. Needs a connection of its own.
+  package func readWork(ip: String, limit: Int, block: Int) async throws -> [WorkEntry] {
+    var command = RedisCommand("XREADGROUP", "GROUP", "w", "w", "COUNT")
+    command.add(limit)
+    command.add("BLOCK")
+    command.add(block)
+    for word in ["STREAMS", keys.ip(ip), ">"] { command.add(word) }
+    let reply = try await client.send(command, timeLimit: .milliseconds(Int64(block) + 8000))
+    return Self.entries(of: reply).compactMap { Self.workEntry($0.id, $0.fields) }
+  }
+
+  /// Entries that were given to this IP's worker and are not settled: what a connection that broke may have swallowed.
+  package func readUnsettled(ip: String, after id: String, limit: Int) async throws -> [WorkEntry] {
+    var command = RedisCommand("XREADGROUP", "GROUP", "w", "w", "COUNT")
+    command.add(limit)
+    for word in ["STREAMS", keys.ip(ip), id] { command.add(word) }
+    return Self.entries(of: try await client.send(command)).compactMap { Self.workEntry($0.id, $0.fields) }
+  }
+
+  /// Every entry of one IP's stream that is not settled, read by a worker or not.
+  package func unsettledWork(ip: String) async throws -> [WorkEntry] {
+    var all: [WorkEntry] = []
+    var from = "-"
+    while true {
+      let reply = try await client.send(RedisCommand("XRANGE", keys.ip(ip), from, "+", "COUNT", "256"))
+      let entries = Self.entryList(reply)
+      all += entries.compactMap { Self.workEntry($0.id, $0.fields) }
+      guard let last = entries.last, entries.count == 256 else { return all }
+      from = "(" + last.id
+    }
+  }
+
+  /// One entry of an IP's stream that is not settled.
+  package func unsettledWork(ip: String, entryID: String) async throws -> WorkEntry? {
+    let reply = try await client.send(RedisCommand("XRANGE", keys.ip(ip), entryID, entryID))
+    return Self.entryList(reply).first.flatMap { Self.workEntry($0.id, $0.fields) }
+  }
+
+  /// Waits for outcomes to this host and for wake rows of others, after the given ids.
+  package func readOutcomes(host: String, after outcome: String, wakeAfter: String, limit: Int, block: Int) async throws
+    -> (outcomes: [StoredOutcome], woken: [QueueHead], lastWake: String)
+  {
+    var command = RedisCommand("XREAD", "COUNT")
+    command.add(limit)
+    command.add("BLOCK")
+    command.add(block)
+    for word in ["STREAMS", keys.outcomes(host), keys.wake, outcome, wakeAfter] { command.add(word) }
+    let reply = try await client.send(command, timeLimit: .milliseconds(Int64(block) + 8000))
+    var outcomes: [StoredOutcome] = []
+    var woken: [QueueHead] = []
+    var lastWake = wakeAfter
+    for stream in reply.array ?? [] {
+      guard let pair = stream.array, pair.count == 2, let name = pair[0].string else { continue }
+      for entry in Self.entryList(pair[1]) {
+        if name == keys.wake {
+          lastWake = entry.id
+          if entry.fields["h"]?.string != host, let part = entry.fields["g"]?.string.flatMap({ GroupPart($0) }) {
+            woken.append(
+              QueueHead(
+                part: part, count: entry.fields["c"]?.int ?? 1, score: entry.fields["z"]?.int64 ?? 0,
+                sequence: entry.fields["q"]?.int64 ?? 0))
+          }
+        } else if let number = entry.fields["n"]?.string.flatMap({ MessageNumber($0) }),
+          let serial = entry.fields["a"]?.int, let bytes = entry.fields["o"]?.bytes
+        {
+          outcomes.append(
+            StoredOutcome(
+              id: entry.id, number: number, serial: serial, outcome: bytes, record: entry.fields["m"]?.bytes ?? [],
+              deferrals: entry.fields["r"]?.int ?? 0, crashMarks: entry.fields["k"]?.int ?? 0,
+              group: entry.fields["g"]?.string.flatMap { Group($0) }))
+        }
+      }
+    }
+    return (outcomes, woken, lastWake)
+  }
+
+  /// Id of the newest wake row: where a fresh index starts to tail.
+  package func lastWakeID() async throws -> String {
+    let reply = try await client.send(RedisCommand("XREVRANGE", keys.wake, "+", "-", "COUNT", "1"))
+    return Self.entryList(reply).first?.id ?? "0-0"
+  }
+
+  /// `done` rows that outbox and history may not have, oldest first.
+  package func readDone(host: String, after: String, limit: Int) async throws -> [(id: String, record: [UInt8])] {
+    var command = RedisCommand("XRANGE", keys.done(host), after == "-" ? "-" : "(" + after, "+", "COUNT")
+    command.add(limit)
+    return Self.entryList(try await client.send(command)).compactMap { entry in
+      entry.fields["d"]?.bytes.map { (entry.id, $0) }
+    }
+  }
+
+  package func trimDone(host: String, upTo id: String) async throws {
+    _ = try await client.send(RedisCommand("XTRIM", keys.done(host), "MINID", id))
+  }
+
+  private static func entries(of reply: RESPValue) -> [(id: String, fields: [String: RESPValue])] {
+    (reply.array ?? []).flatMap { stream in
+      guard let pair = stream.array, pair.count == 2 else { return [(id: String, fields: [String: RESPValue])]() }
+      return entryList(pair[1])
+    }
+  }
+
+  private static func entryList(_ value: RESPValue) -> [(id: String, fields: [String: RESPValue])] {
+    (value.array ?? []).compactMap { entry in
+      guard let pair = entry.array, pair.count == 2, let id = pair[0].string, let flat = pair[1].array else { return nil }
+      var fields: [String: RESPValue] = [:]
+      for index in stride(from: 0, to: flat.count - 1, by: 2) {
+        if let name = flat[index].string { fields[name] = flat[index + 1] }
+      }
+      return (id, fields)
+    }
+  }
+
+  private static func spacing(_ value: RESPValue?) -> Double {
+    guard let step = value?.string.flatMap({ Double($0) }), step.isFinite else { return 0 }
+    return max(0, step)
+  }
+
+  private static func workEntry(_ id: String, _ fields: [String: RESPValue]) -> WorkEntry? {
+    guard let number = fields["n"]?.string.flatMap({ MessageNumber($0) }), let serial = fields["a"]?.int,
+      let record = fields["m"]?.bytes, let route = fields["r"]?.bytes
+    else { return nil }
+    let content = fields["b"]?.bytes ?? []
+    return WorkEntry(
+      entryID: id, number: number, serial: serial, crashMarks: fields["k"]?.int ?? 0,
+      lane: fields["l"]?.string ?? "", earliest: fields["t"]?.int64 ?? 0, step: spacing(fields["p"]),
+      contentHash: fields["c"]?.string ?? "",
+      record: record, route: route, content: content.isEmpty ? nil : content)
+  }
+}

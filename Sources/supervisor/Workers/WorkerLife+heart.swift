@@ -1,0 +1,41 @@
+import CShims
+import Glibc
+import Logging
+import MTAConfig
+import Observability
+
+/// Whether the worker lives, and whether it spins.
+extension WorkerLife {
+  /// A life sign every second. One missed by a worker that is busy all the same: the lowest priority until the next one, so
+  /// that it takes next to nothing from the others. None for 6.5 s end it: SIGABRT for a trace, then SIGKILL.
+  func watchHeart(of process: ChildProcess) async {
+    var isDeprioritised = false
+    var watchedBeat = lastBeat
+    var spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .milliseconds(500))
+      guard !Task.isCancelled else { return }
+      let silence = SystemClock.monotonic() - lastBeat
+      if lastBeat != watchedBeat {
+        watchedBeat = lastBeat
+        spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
+        // It was busy, not lost.
+        if isDeprioritised, shim_set_nice(process.pid, Int32(SHIM_WORKER_NICE)) > 0 { isDeprioritised = false }
+      } else if silence > Self.patience, !isDeprioritised,
+        let spent = ProcessorTime.spent(by: process.pid), Double(spent - spentBefore) > Self.spinningShare * Double(silence)
+      {
+        isDeprioritised = true
+        let threads = shim_set_nice(process.pid, 19)
+        settings.log.warning(
+          "worker spins: its priority is lowered", metadata: [LogKey.sourceIP: "\(ip.address)", "threads": "\(threads)"])
+      }
+      guard silence > Self.heartbeatLimit else { continue }
+      settings.log.error("worker gives no life sign", metadata: [LogKey.sourceIP: "\(ip.address)"])
+      process.send(signal: SIGABRT)
+      process.send(signal: SIGCONT)
+      try? await Task.sleep(for: .seconds(2))
+      process.send(signal: SIGKILL)
+      return
+    }
+  }
+}
