@@ -180,6 +180,14 @@ import Testing
     try await mta.send("paused", to: "u@\(Zones.domain(3))")
     #expect(try asker.ask("queue resume", "--campaign", "c1")["released"] == .number(0))
     #expect(!mta.receiver.messageIDs("sent").contains("paused"))
+    // One id, two organisations: whose is to be said.
+    for org in ["acme", "other"] { try await mta.send("twin", to: "u@\(Zones.domain(3))", org: org) }
+    for word in ["cancel", "explain"] {
+      let answer = try mta.command("queue", word, "twin")
+      #expect(answer.code == 1 && answer.errors.contains("Several organizations"), "\(answer)")
+    }
+    #expect(try asker.ask("queue cancel", "twin", "--org", "other")["done"] == .number(1))
+    #expect(try asker.ask("queue cancel", "twin")["done"] == .number(1))
     try asker.ask("queue resume", "--domain", Zones.domain(3))
     try await eventually("it goes on") { mta.receiver.messageIDs("sent").contains("paused") }
     #expect(try mta.command("queue", "resume", "--domain", Zones.domain(3)).code == 1)

@@ -51,6 +51,7 @@ struct QueueWalk: Sendable {
     if let id = filter.id {
       let numbers = try await store.numbers(identity: id).filter { filter.organisation == nil || $0.key == filter.organisation }
       let found = try await store.peek(Array(numbers.values)).filter { isIn(places, $0.state) && filter.matches($0) }
+      guard filter.organisation != nil || found.count <= 1 else { throw Explainer.ambiguous }
       if !found.isEmpty { _ = try await take(found) }
       return
     }
