@@ -76,7 +76,9 @@ def main():
                 code, gone = without(source, originals[room], texts, gone)
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(code)
-            subprocess.run(["swift", "build", "--product", "supervisor"], cwd=root, check=True, stdout=subprocess.DEVNULL)
+            build = subprocess.run(["swift", "build", "--product", "supervisor"], cwd=root, capture_output=True, text=True)
+            if build.returncode:
+                sys.exit(build.stdout[-3000:])
             mails = sorted(file for file, name in sources.items() if name == source)
             found = subprocess.run(
                 [os.path.join(root, ".build/debug/supervisor"), "feedback", "parse", *mails, "--json"],
