@@ -140,6 +140,6 @@ let package = Package(
         "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Redis", "DNS", "ControlProtocol", "MTAConfig", "Observability",
         "SMTPProtocol", "SMTPServer", "TestSupport", logging,
       ]),
-    tests("Integration", nio + ["TestSupport", "SMTPServer", "MailModel", "TLS"]),
+    tests("Integration", nio + ["TestSupport", "SMTPServer", "MailFormat", "MailModel", "TLS"]),
   ]
 )

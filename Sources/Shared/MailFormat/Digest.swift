@@ -15,9 +15,9 @@ package enum Digest {
     return output
   }
 
-  /// A key of 32 octets, without salt (RFC 5869).
-  package static func hkdfSHA256(_ secret: [UInt8], info: [UInt8]) -> [UInt8] {
-    let extracted = hmacSHA256(key: [UInt8](repeating: 0, count: 32), secret)
+  /// A key of 32 octets (RFC 5869).
+  package static func hkdfSHA256(_ secret: [UInt8], salt: [UInt8] = [UInt8](repeating: 0, count: 32), info: [UInt8]) -> [UInt8] {
+    let extracted = hmacSHA256(key: salt, secret)
     return hmacSHA256(key: extracted, info + [1])
   }
 

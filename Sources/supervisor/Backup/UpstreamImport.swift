@@ -27,8 +27,8 @@ struct UpstreamImport: Sendable {
   let config: MTAConfig
   /// Our own seal.
   let box: SecretBox
-  /// Upstream's, when its `MTA_SECRET` is given.
-  let upstreamBox: SecretBox?
+  /// Upstream's: under its `MTA_SECRET`, which may be our secret too.
+  let upstreamBox: UpstreamBox
   /// False: only looks.
   let applies: Bool
   /// (address, day): puts an IP on a day of the schedule.
@@ -54,8 +54,10 @@ struct UpstreamImport: Sendable {
         kind.skipped += 1
         continue
       }
-      guard let pem = open(key.privateKey, domain) else {
-        kind.faults.append("the key of \(domain) is sealed and cannot be opened: give it with `dkim add \(domain) --key FILE`")
+      guard let pem = key.privateKey.contains("PRIVATE KEY") ? key.privateKey : upstreamBox.open(key.privateKey) else {
+        kind.faults.append(
+          "the key of \(domain) is sealed with another secret: give upstream's MTA_SECRET with --secret-file, or the key with "
+            + "`dkim add \(domain) --key FILE`")
         continue
       }
       do {
@@ -70,11 +72,6 @@ struct UpstreamImport: Sendable {
       } catch let error as RenderError { kind.faults.append("the key of \(domain) is not usable: \(error)") }
     }
     return kind
-  }
-
-  private func open(_ text: String, _ domain: String) -> String? {
-    if text.contains("PRIVATE KEY") { return text }
-    return (upstreamBox.flatMap { try? $0.open(text, for: domain) }) ?? (try? box.open(text, for: domain))
   }
 
   private func suppressions(_ now: Milliseconds) async throws -> Report.Kind {

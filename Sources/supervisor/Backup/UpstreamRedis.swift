@@ -4,9 +4,9 @@ import MailModel
 import NIOCore
 import Redis
 
-/// Reads the settings of an upstream installation from its Redis, by the names of its keys (contract section 13.3). The forms of
-/// the values are not documented: hashes and JSON texts are read with the field names of upstream's own API, and what cannot
-/// be understood is told, never guessed.
+/// Reads the settings of an upstream installation from its Redis, by the names of its keys (contract section 13.3), in the forms of
+/// its releases: hashes for DKIM keys, pool rules and warming, JSON texts for API keys and suppressions. What cannot be
+/// understood is told, never guessed.
 struct UpstreamRedis: Sendable {
   struct Key: Sendable {
     var domain: String
@@ -67,7 +67,10 @@ struct UpstreamRedis: Sendable {
     for name in try await names("mta:cred:*") {
       let key = String(name.dropFirst("mta:cred:".count))
       let fields = try await fields(name)
-      if let organisation = fields["organizationId"] ?? fields["orgId"] ?? fields[""], !organisation.isEmpty {
+      if let domains = fields["allowedDomains"] {
+        // Ours know no such limit, and none is to reach further than it did.
+        found.faults.append("mta:cred:\(key.prefix(10))… may send from \(domains.isEmpty ? "no domain" : domains) only: make another key")
+      } else if let organisation = fields["organizationId"] ?? fields["orgId"] ?? fields[""], !organisation.isEmpty {
         let row = Credentials.Row(
           organizationId: organisation, name: fields["name"] ?? "", createdAt: Self.time(fields["createdAt"]) ?? now, lastUsedAt: nil,
           prefix: String(key.prefix(10)))
@@ -82,9 +85,12 @@ struct UpstreamRedis: Sendable {
   func poolRules() async throws -> Found<PoolRules.Rule> {
     var found = Found<PoolRules.Rule>()
     for name in try await names("mta:pool-rules:*") {
-      let owner = String(name.dropFirst("mta:pool-rules:".count).prefix { $0 != ":" })
+      let scope = String(name.dropFirst("mta:pool-rules:".count))
       let rules = try await objects(name).compactMap { fields -> PoolRules.Rule? in
         guard fields["pool"] != nil || fields["dedicatedIp"] != nil else { return nil }
+        // The key names the organisation, and after colons the domains, which the fields repeat.
+        let domains = [fields["fromDomain"], fields["toDomain"]].compactMap { $0 }.map { ":" + $0 }.joined()
+        let owner = scope.hasSuffix(domains) ? String(scope.dropLast(domains.count)) : scope
         return PoolRules.Rule(
           organizationId: fields["organizationId"] ?? owner, pool: fields["pool"], dedicatedIp: fields["dedicatedIp"],
           fromDomain: fields["fromDomain"]?.lowercased(), toDomain: fields["toDomain"]?.lowercased())
@@ -169,13 +175,14 @@ struct UpstreamRedis: Sendable {
     return fields
   }
 
-  /// The objects of a JSON text; texts and numbers of each, the rest left out.
+  /// The objects of a JSON text; texts, numbers and lists of texts of each, the rest left out.
   private static func json(_ text: String) -> [[String: String]] {
     let value = try? JSONSerialization.jsonObject(with: Data(text.utf8))
     let objects = (value as? [[String: Any]]) ?? (value as? [String: Any]).map { [$0] } ?? []
     return objects.map { object in
       object.compactMapValues { value in
         if let text = value as? String { return text }
+        if let list = value as? [String] { return list.joined(separator: ", ") }
         return (value as? NSNumber).map { "\($0)" }
       }
     }

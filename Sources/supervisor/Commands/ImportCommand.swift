@@ -20,7 +20,7 @@ struct ImportCommand: AsyncParsableCommand {
         Example: supervisor import upstream --redis redis://10.0.0.5:6379 --dry-run
         """)
     @Option(help: "Upstream's Redis: redis://[user[:password]@]host[:port] or unix:///path.") var redis: String
-    @Option(help: "A file with upstream's MTA_SECRET, for keys that it sealed.") var secretFile: String?
+    @Option(help: "A file with upstream's MTA_SECRET, for keys that it sealed; without it our own secret is tried.") var secretFile: String?
     @Flag(help: "Only report what would be done.") var dryRun = false
     @OptionGroup var common: CommonOptions
 
@@ -39,15 +39,16 @@ struct ImportCommand: AsyncParsableCommand {
         try await Self.connected(source, "upstream's Redis")
         try await Self.connected(sink, "our Redis")
         let common = common
-        let upstreamBox = try secretFile.map { path -> SecretBox in
+        let secret = try Self.secret(config)
+        let upstreamSecret = try secretFile.map { path -> String in
           guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw CommandFault(code: 1, text: "\(path) cannot be read")
           }
-          return SecretBox(secret: text.trimmingCharacters(in: .newlines))
+          return text.trimmingCharacters(in: .newlines)
         }
         let report = try await UpstreamImport(
           source: UpstreamRedis(client: source), store: QueueStore(client: sink, keys: RedisKeys(prefix: config.redis.prefix)),
-          config: config, box: SecretBox(secret: try Self.secret(config)), upstreamBox: upstreamBox, applies: !dryRun,
+          config: config, box: SecretBox(secret: secret), upstreamBox: UpstreamBox(secret: upstreamSecret ?? secret), applies: !dryRun,
           setWarming: { address, day in _ = try common.ask("ip warming", ["address": address, "day": String(day)]) }
         ).run()
         try show(report)
