@@ -25,6 +25,7 @@ struct Suppressions: Sendable {
   private func hash(_ scope: String) -> RedisHash { RedisHash(client: store.client, key: store.keys.suppression(scope)) }
 
   func add(_ entries: [Entry], scope: String) async throws {
+    guard !entries.isEmpty else { return }
     try await hash(scope).set(
       entries.map { entry in
         (

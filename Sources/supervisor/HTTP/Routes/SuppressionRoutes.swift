@@ -24,7 +24,10 @@ struct SuppressionRoutes: Sendable {
 
   @Sendable private func add(_ call: APIRequest) async throws -> HTTPAnswer {
     let body = try await call.json()
-    guard let emails = body.object["emails"] as? [String], !emails.isEmpty else { throw APIError.bad("emails array is required") }
+    guard let values = body.object["emails"] as? [Any], !values.isEmpty else {
+      throw APIError.bad("Missing required field: emails (non-empty array)")
+    }
+    guard let emails = values as? [String] else { throw APIError.bad("emails must be a list of texts") }
     guard emails.count <= Self.maxBulk else { throw APIError.bad("emails must be at most \(Self.maxBulk)") }
     let now = SystemClock.now()
     let reason = try reason(body) ?? "manual"
@@ -40,17 +43,19 @@ struct SuppressionRoutes: Sendable {
 
   @Sendable private func addBulk(_ call: APIRequest) async throws -> HTTPAnswer {
     let body = try await call.json()
-    guard let rows = try body.objects("entries", max: Self.maxBulk), !rows.isEmpty else { throw APIError.bad("entries array is required") }
+    guard let entries = body.object["entries"] as? [Any] else { throw APIError.bad("Missing required field: entries (array)") }
+    guard entries.count <= Self.maxBulk else { throw APIError.bad("Maximum 10,000 entries per request") }
+    let rows = try body.objects("entries", max: Self.maxBulk) ?? []
     let now = SystemClock.now()
-    let entries = try rows.enumerated().map { index, row in
+    let fresh = try rows.enumerated().map { index, row in
       guard let email = row.object["email"] as? String else { throw APIError.bad("entries[\(index)].email is required") }
       do {
         return Suppressions.Entry(
           email: try address(email), reason: try reason(row) ?? "manual", source: try source(row), suppressedAt: now, expiresAt: nil)
       } catch let error as APIError { throw APIError.bad("entries[\(index)]: \(error.text)") }
     }
-    try await list.add(entries, scope: try scope(try body.text("organizationId", limit: 128)))
-    return suppressed(entries)
+    try await list.add(fresh, scope: try scope(try body.text("organizationId", limit: 128)))
+    return suppressed(fresh)
   }
 
   private func suppressed(_ entries: [Suppressions.Entry]) -> HTTPAnswer {

@@ -98,10 +98,12 @@ struct TenantRoutes: Sendable {
 
   @Sendable private func setLimits(_ call: APIRequest) async throws -> HTTPAnswer {
     let body = try await call.json()
-    guard let organisation = try body.text("organizationId", limit: 128) else { throw APIError.bad("organizationId is required") }
+    guard let organisation = try body.text("organizationId", limit: 128) else {
+      throw APIError.bad("Missing required field: organizationId")
+    }
     let daily = try body.integer("dailyLimit", 0...1_000_000_000)
     let hourly = try body.integer("hourlyLimit", 0...1_000_000_000)
-    guard daily != nil || hourly != nil else { throw APIError.bad("At least one of dailyLimit or hourlyLimit is required") }
+    guard daily != nil || hourly != nil else { throw APIError.bad("Must provide at least one of: dailyLimit, hourlyLimit") }
     try await limits.set(organisation, daily: daily, hourly: hourly)
     await dispatcher.limitsChanged(organisation)
     var object = JSONObject([("success", .bool(true))])
@@ -132,9 +134,10 @@ struct TenantRoutes: Sendable {
     }
     let pool = try body.text("pool")
     let address = try body.text("dedicatedIp")
-    guard pool != nil || address != nil else { throw APIError.bad("pool or dedicatedIp is required") }
+    guard pool != nil || address != nil else { throw APIError.bad("At least one of pool or dedicatedIp is required") }
     if let pool, !config.pools.contains(where: { $0.name == pool }) {
-      throw APIError.bad("pool must be one of: " + config.pools.map(\.name).joined(separator: ", "))
+      // Upstream names its two in this order.
+      throw APIError.bad("pool must be " + config.pools.map { "\"\($0.name)\"" }.sorted(by: >).joined(separator: " or "))
     }
     var dedicated: String?
     if let address {
