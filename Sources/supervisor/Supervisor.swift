@@ -14,7 +14,7 @@ struct Supervisor: AsyncParsableCommand {
       RunCommand.self, CheckConfig.self, StatusCommand.self, SendCommand.self, IPCommand.self, QueueCommand.self,
       MessageCommand.self, OrganisationCommand.self, SuppressionCommand.self, DKIMCommand.self, TopCommand.self,
       BreakerCommand.self, ReloadCommand.self, WorkerCommand.self, ClassifyCommand.self, FeedbackCommand.self, SimulateCommand.self,
-      DispatchCostCommand.self, BackupCommand.self, RestoreCommand.self, ImportCommand.self,
+      DispatchCostCommand.self, BackupCommand.self, RestoreCommand.self, ImportCommand.self, MendCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 

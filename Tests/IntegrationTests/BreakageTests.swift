@@ -103,7 +103,8 @@ import Testing
     await rig.end()
   }
 
-  /// The host loses power: every process ends at once, and the last line of the append-only file is torn.
+  /// The host loses power: every process ends at once, and the last step in the append-only file is torn. It is never done, also
+  /// when Redis ends once more.
   @Test func theHostLosesPower() async throws {
     let rig = try await KillTests.Rig(replyAfter: 30)
     try await rig.mta.start()
@@ -129,7 +130,8 @@ import Testing
     let handle = try #require(FileHandle(forWritingAtPath: folder + "/" + last))
     // What was being written when the light went out; nobody was told of it.
     try handle.seekToEnd()
-    try handle.write(contentsOf: Data("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100\r\nhalf".utf8))
+    let set = "*3\r\n$3\r\nSET\r\n"
+    try handle.write(contentsOf: Data("*1\r\n$5\r\nMULTI\r\n\(set)$4\r\ntorn\r\n$1\r\n1\r\n\(set)$1\r\na\r\n$100\r\nhalf".utf8))
     try handle.close()
     try await rig.mta.start()
     let check = rig.exactness(accepted.value)
@@ -137,7 +139,46 @@ import Testing
     // The page cache outlives killed processes, so even the transactions that were open are not sent again here.
     check.check(rig.dots.all, unseenUncertain: 4)
     #expect(accepted.value.count > 40)
+    #expect(rig.mta.logText().contains("half a step was cut off"))
+    kill(try rig.mta.redisPID(), SIGKILL)
+    try await eventually("mail is accepted again", within: .seconds(20)) { (try? await rig.mta.send("again", to: messages[0].to)) != nil }
+    #expect(try rig.mta.redis("EXISTS", "torn") == "0")
     await rig.end()
+  }
+
+  /// A Redis that an earlier supervisor started and that nothing tells of, since that one was killed right then: the next one finds it
+  /// by its socket. While one is being born or ends, none is started beside it.
+  @Test func thereIsNeverASecondRedis() async throws {
+    let mta = try await MTAFixture()
+    try await mta.start()
+    func servers() -> [Int32] {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+      return names.compactMap { Int32($0) }.filter { pid in
+        let line = (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8)) ?? ""
+        return line.contains("redis-server") && line.contains(mta.scratch.path) && MTAFixture.isAlive(pid)
+      }
+    }
+    let first = servers()
+    #expect(first.count == 1)
+    let file = mta.scratch.file("s/redis/redis.pid")
+    try FileManager.default.removeItem(atPath: file)
+    try await mta.killSupervisor()
+    try await mta.start()
+    #expect(servers() == first)
+    // Its child, of whatever kind, still has the lock.
+    let holder = try TestProcess("/usr/bin/flock", [mta.scratch.file("s/redis/lock"), "/bin/sleep", "60"])
+    for pid in first { kill(pid, SIGKILL) }
+    try await eventually("the lock is taken") {
+      try run("/usr/bin/flock", ["-n", mta.scratch.file("s/redis/lock"), "/bin/true"]).code != 0
+    }
+    try await eventually("the supervisor knows") { try !mta.command("status", "--json").output.contains("\"redis\":\"connected\"") }
+    #expect(servers().isEmpty)
+    holder.destroy()
+    try await eventually("one is started", within: .seconds(20)) { servers().count == 1 }
+    try await eventually("it is used", within: .seconds(20)) {
+      try mta.command("status", "--json").output.contains("\"redis\":\"connected\"")
+    }
+    await mta.tearDown()
   }
 
   /// The clock is set an hour ahead, back, and back an hour more, in supervisor and workers and not in Redis: mail flows,

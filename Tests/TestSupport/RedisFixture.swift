@@ -16,7 +16,21 @@ package final class RedisFixture: @unchecked Sendable {
   package var url: String { "unix://" + socket }
   package var pid: Int32 { process?.pid ?? -1 }
 
+  /// What is done to its `appendonlydir` before each start, as by our own units.
+  package var mend: @Sendable (String) throws -> Void = { folder in
+    let result = try run(MTAFixture.binaries + "/supervisor", ["mend-aof", folder])
+    guard result.code == 0 else { throw TimedOut(description: result.errors) }
+  }
+
+  /// The file that it appends to.
+  package func appendedFile() throws -> String {
+    let folder = scratch.file("appendonlydir")
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".incr.aof") }.sorted()
+    return folder + "/" + (names.last ?? "")
+  }
+
   package func start() async throws {
+    if FileManager.default.fileExists(atPath: scratch.file("appendonlydir")) { try mend(scratch.file("appendonlydir")) }
     process = try TestProcess(
       "/usr/bin/redis-server",
       [

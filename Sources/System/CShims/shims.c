@@ -57,7 +57,7 @@ int shim_spawn(const char *path, char *const argv[], char *const envp[], int con
   return error;
 }
 
-int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], pid_t *pid) {
+int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], int control, pid_t *pid) {
   pid_t parent = getpid();
   pid_t child = fork();
   if (child < 0) return errno;
@@ -78,7 +78,12 @@ int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], p
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGINT);
   if (getppid() != parent) _exit(127);
-  closefrom(3);
+  if (control == 3) {
+    if (fcntl(3, F_SETFD, 0) < 0) _exit(127);
+  } else if (control >= 0 && dup2(control, 3) < 0) {
+    _exit(127);
+  }
+  closefrom(control >= 0 ? 4 : 3);
   execve(path, argv, envp);
   _exit(127);
 }
@@ -182,6 +187,20 @@ int64_t shim_peer_uid(int fd) {
   struct ucred peer;
   socklen_t length = sizeof peer;
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? (int64_t)peer.uid : -1;
+}
+
+pid_t shim_listener_pid(const char *path) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof at.sun_path) return -1;
+  strcpy(at.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -1;
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  pid_t pid = -1;
+  if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) pid = peer.pid;
+  close(fd);
+  return pid;
 }
 
 int shim_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : errno; }

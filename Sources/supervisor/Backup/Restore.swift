@@ -81,6 +81,7 @@ struct Restore {
         try files.moveItem(atPath: "\(stateDir)/redis/\(name)", toPath: "\(redisDir)/\(name)")
       }
     }
+    if !isSnapshot { _ = try AppendOnlyFile.mend(redisDir + "/appendonlydir") }
     let socket = redisDir + "/restore.sock"
     guard socket.utf8.count < 108 else { throw SetupError("\(redisDir) is too long for a socket's path") }
     guard let program = EmbeddedRedis.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }

@@ -1,3 +1,4 @@
+import CShims
 import Foundation
 import Glibc
 import Logging
@@ -7,7 +8,8 @@ import Observability
 import Redis
 
 /// A private redis-server as a supervised child: append-only file, a Unix socket in the state directory, nothing on the
-/// network. One that is still alive from an earlier life of the supervisor is adopted, never doubled.
+/// network. One that is still alive from an earlier life of the supervisor is adopted, never doubled: two servers on one
+/// append-only file would be the end of both's data.
 actor EmbeddedRedis {
   static let programs = ["redis-server", "valkey-server"]
 
@@ -44,8 +46,10 @@ actor EmbeddedRedis {
     while !Task.isCancelled {
       let started = SystemClock.monotonic()
       do {
-        let adopted = try adopt()
-        let child = if let adopted { adopted } else { try await start() }
+        guard let child = try await adoptOrStart() else {
+          try? await Task.sleep(for: .milliseconds(20))
+          continue
+        }
         process = child
         _ = await withTaskCancellationHandler {
           await child.exit()
@@ -66,18 +70,39 @@ actor EmbeddedRedis {
     }
   }
 
-  /// The server of an earlier life, when its pid file names a living one that holds our socket.
+  /// The server of an earlier life: who listens on our socket.
   private func adopt() throws -> ChildProcess? {
-    guard let text = try? String(contentsOfFile: directory + "/redis.pid", encoding: .utf8),
-      let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)), kill(pid, 0) == 0,
-      let command = try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8), command.contains(socket)
-    else { return nil }
+    let pid = shim_listener_pid(socket)
+    guard pid > 0 else { return nil }
     log.notice("adopted the running redis-server", metadata: ["pid": "\(pid)"])
     return try ChildProcess.adopt(pid: pid)
   }
 
-  private func start() async throws -> ChildProcess {
+  /// A lock that the server holds for its life, since it inherits it: from the moment of its birth, when nothing tells of it yet.
+  /// Nil while another one is being born, or ends.
+  private func lock() throws -> Int32? {
+    let path = directory + "/lock"
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw SetupError("\(path) cannot be opened: \(String(cString: strerror(errno)))") }
+    guard shim_lock(descriptor) != 0 else { return descriptor }
+    close(descriptor)
+    return nil
+  }
+
+  /// Nil when that has to wait.
+  private func adoptOrStart() async throws -> ChildProcess? {
+    if let adopted = try adopt() { return adopted }
+    guard let lock = try lock() else { return nil }
+    // The child has its own copy by then.
+    defer { close(lock) }
+    return try await start(lock)
+  }
+
+  private func start(_ lock: Int32) async throws -> ChildProcess {
     guard let program = Self.find() else { throw SetupError("redis-server is not installed (Debian: redis-server)") }
+    if let (path, octets) = try AppendOnlyFile.mend(directory + "/appendonlydir") {
+      log.notice("half a step was cut off Redis's append-only file", metadata: ["path": "\(path)", "octets": "\(octets)"])
+    }
     try? FileManager.default.removeItem(atPath: socket)
     let arguments = [
       directory + "/auth.conf", "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", directory, "--pidfile",
@@ -88,13 +113,13 @@ actor EmbeddedRedis {
     ]
     let environment = ["PATH=/usr/bin:/bin"]
     guard SystemdNotifier.isSupervised else {
-      return try ChildProcess.spawn(program, arguments, environment: environment, control: nil)
+      return try ChildProcess.spawn(program, arguments, environment: environment, control: lock)
     }
     // Systemd ends all processes of the unit at once; requests under way need Redis a little longer.
     return try await withCheckedThrowingContinuation { continuation in
       Thread {
         do {
-          let child = try ChildProcess.spawnBound(program, arguments, environment: environment)
+          let child = try ChildProcess.spawnBound(program, arguments, environment: environment, control: lock)
           continuation.resume(returning: child)
           child.waitForEnd()
         } catch { continuation.resume(throwing: error) }

@@ -52,12 +52,15 @@ final class ChildProcess: Sendable {
 
   /// Starts a program that a service manager's SIGTERM to all processes does not end, and that does not outlive us: it gets
   /// SIGINT when the calling thread ends, which must therefore stay until ``waitForEnd()`` has returned.
-  static func spawnBound(_ path: String, _ arguments: [String], environment: [String]) throws(ProcessError) -> ChildProcess {
+  /// - Parameter control: as of ``spawn(_:_:environment:control:)``.
+  static func spawnBound(_ path: String, _ arguments: [String], environment: [String], control: Int32?) throws(ProcessError)
+    -> ChildProcess
+  {
     var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
     var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
     defer { for pointer in argv + envp { free(pointer) } }
     var pid: pid_t = 0
-    let code = shim_spawn_bound(path, &argv, &envp, &pid)
+    let code = shim_spawn_bound(path, &argv, &envp, control ?? -1, &pid)
     guard code == 0 else { throw .spawn(path: path, errno: code) }
     return try ChildProcess(pid: pid, isChild: true)
   }

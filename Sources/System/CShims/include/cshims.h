@@ -10,9 +10,9 @@
 /* Starts `path` with `argv` and `envp`; `control` becomes descriptor 3 (-1: none), all above is closed, signals are
    reset, the child leads its own process group. Answers 0 or an errno. */
 int shim_spawn(const char *path, char *const argv[], char *const envp[], int control, int stdio, pid_t *pid);
-/* As shim_spawn without descriptor 3, for a child that the service manager's SIGTERM and SIGABRT to the whole control group must
+/* As shim_spawn, for a child that the service manager's SIGTERM and SIGABRT to the whole control group must
    not end (they are blocked), and that gets SIGINT when the calling thread ends: call from a thread that stays. */
-int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], pid_t *pid);
+int shim_spawn_bound(const char *path, char *const argv[], char *const envp[], int control, pid_t *pid);
 /* Blocks until the process of a pidfd has ended. */
 void shim_pidfd_wait(int pidfd);
 int shim_pidfd_open(pid_t pid);
@@ -35,6 +35,8 @@ int64_t shim_clock_base(void);
 int64_t shim_monotonic_ms(void);
 /* uid of the peer of a Unix socket, -1 when unknown. */
 int64_t shim_peer_uid(int fd);
+/* The process that listens on a Unix socket, -1 when none does. */
+pid_t shim_listener_pid(const char *path);
 int shim_socketpair(int fds[2]);
 /* Address of a listening stream socket as `address:port` or `unix:path`: 0, or 1 when it takes IPv4 beside IPv6; -1 = it is none. */
 int shim_listening_address(int fd, char *text, size_t length);

@@ -1,0 +1,65 @@
+import Foundation
+import Glibc
+
+/// Mends Redis's append-only file before Redis reads it.
+///
+/// A server that is killed while it writes leaves half a step behind: MULTI and some of its commands. Redis 7 ignores that and cuts
+/// off the half command at the end, but not the MULTI and the whole commands before it; what it appends from then on is read, at
+/// the next start, as part of that transaction, and half a step that was never answered is done after all, out of its order. So
+/// the whole half step is cut off first. Nothing is lost by it: no client was told that it was done.
+struct AppendOnlyFile {
+  enum Finding: Equatable {
+    case whole
+    /// Where the last whole step ends.
+    case torn(at: Int)
+    /// Not what Redis writes, at this place: left alone, for Redis to judge.
+    case strange(at: Int)
+  }
+
+  enum Failure: Error, Equatable, CustomStringConvertible {
+    case io(path: String, operation: String, errno: Int32)
+
+    var description: String {
+      switch self {
+      case .io(let path, let operation, let code): "\(path) cannot be mended: \(operation): \(String(cString: strerror(code)))"
+      }
+    }
+  }
+
+  /// Mends what the manifest in Redis's `appendonlydir` names last.
+  /// - Returns: what was cut off, octets; nil when nothing was to be done, or there is no such file.
+  static func mend(_ directory: String) throws(Failure) -> (path: String, octets: Int)? {
+    guard let name = lastIncrement(directory) else { return nil }
+    let path = directory + "/" + name
+    let descriptor = open(path, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      if errno == ENOENT { return nil }
+      throw .io(path: path, operation: "open", errno: errno)
+    }
+    defer { close(descriptor) }
+    let size = lseek(descriptor, 0, SEEK_END)
+    guard size >= 0 else { throw .io(path: path, operation: "size", errno: errno) }
+    var reader = AppendOnlyReader(descriptor, size: size)
+    guard case .torn(let end) = reader.find() else {
+      if reader.failure != 0 { throw .io(path: path, operation: "read", errno: reader.failure) }
+      return nil
+    }
+    guard lseek(descriptor, 0, SEEK_END) == size else { throw .io(path: path, operation: "it is being written to", errno: EBUSY) }
+    guard ftruncate(descriptor, end) == 0 else { throw .io(path: path, operation: "truncate", errno: errno) }
+    guard fsync(descriptor) == 0 else { throw .io(path: path, operation: "fsync", errno: errno) }
+    return (path, size - end)
+  }
+
+  /// The file that Redis appends to: of type `i`, the last one. Lines are `file NAME seq N type T`.
+  private static func lastIncrement(_ directory: String) -> String? {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    guard let manifest = names.first(where: { $0.hasSuffix(".manifest") }),
+      let text = try? String(contentsOfFile: directory + "/" + manifest, encoding: .utf8)
+    else { return nil }
+    return text.split(separator: "\n").compactMap { line -> String? in
+      let words = line.split(separator: " ")
+      guard words.count == 6, words[0] == "file", words[4] == "type", words[5] == "i", !words[1].contains("/") else { return nil }
+      return String(words[1])
+    }.last
+  }
+}
