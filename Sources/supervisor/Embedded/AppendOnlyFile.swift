@@ -39,8 +39,15 @@ struct AppendOnlyFile {
     defer { close(descriptor) }
     let size = lseek(descriptor, 0, SEEK_END)
     guard size >= 0 else { throw .io(path: path, operation: "size", errno: errno) }
-    var reader = AppendOnlyReader(descriptor, size: size)
-    guard case .torn(let end) = reader.find() else {
+    // After a loss of power a file system may show room that was never written. A step ends with a line end, never with NUL.
+    let written = try endOfWhatWasWritten(descriptor, size, path)
+    var reader = AppendOnlyReader(descriptor, size: written)
+    let end: Int
+    switch reader.find() {
+    case .torn(let whole): end = whole
+    case .whole where written < size: end = written
+    case .whole: return nil
+    case .strange:
       if reader.failure != 0 { throw .io(path: path, operation: "read", errno: reader.failure) }
       return nil
     }
@@ -48,6 +55,20 @@ struct AppendOnlyFile {
     guard ftruncate(descriptor, end) == 0 else { throw .io(path: path, operation: "truncate", errno: errno) }
     guard fsync(descriptor) == 0 else { throw .io(path: path, operation: "fsync", errno: errno) }
     return (path, size - end)
+  }
+
+  /// Where the NULs at the file's end begin.
+  private static func endOfWhatWasWritten(_ descriptor: Int32, _ size: Int, _ path: String) throws(Failure) -> Int {
+    var end = size
+    var block = [UInt8](repeating: 0, count: 64 << 10)
+    while end > 0 {
+      let start = max(0, end - block.count)
+      let got = pread(descriptor, &block, end - start, start)
+      guard got == end - start else { throw .io(path: path, operation: "read", errno: got < 0 ? errno : EIO) }
+      if let last = block[..<got].lastIndex(where: { $0 != 0 }) { return start + last + 1 }
+      end = start
+    }
+    return 0
   }
 
   /// The file that Redis appends to: of type `i`, the last one. Lines are `file NAME seq N type T`.
