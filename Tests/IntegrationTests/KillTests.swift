@@ -247,6 +247,22 @@ import Testing
     await rig.end()
   }
 
+  /// Who is killed from outside was not killed by its message: that is sent in the end, however often it happens.
+  @Test func aMessageIsNotBlamedForBlowsFromOutside() async throws {
+    let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    rig.mta.armFailPoint()
+    try await rig.mta.send("struck", to: "x@\(Zones.domain(1))")
+    for blow in 1...4 {
+      try await eventually("blow \(blow)", within: .seconds(20)) { !rig.mta.isFailPointArmed }
+      if blow < 4 { rig.mta.armFailPoint() }
+    }
+    try await eventually("it is sent", within: .seconds(20)) { rig.mta.receiver.messageIDs("sent") == ["struck"] }
+    #expect(rig.dots.all.count == 1 && !rig.mta.logText().contains("given up"))
+    await rig.end()
+  }
+
   @Test func aSecondSupervisorRefusesToStart() async throws {
     let rig = try await Rig()
     try await rig.mta.start()

@@ -3,8 +3,8 @@ internal import Glibc
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
 /// says `pid:N` has that process killed instead, once; `hold` has whoever passes wait there, its pid in `FILE.held`, until that
-/// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and kills whoever passes
-/// with the message id that it holds. With the name `any` the file's first word is the place. Off, and a single comparison,
+/// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and ends whoever passes
+/// with the message id that it holds, as a crash would (SIGABRT). With the name `any` the file's first word is the place. Off, and a single comparison,
 /// unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
@@ -66,7 +66,7 @@ package enum FailPoint: String, Sendable, CaseIterable {
       while true {}
     }
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
-    kill(getpid(), SIGKILL)
+    kill(getpid(), victim.isEmpty ? SIGKILL : SIGABRT)
     while true { pause() }
   }
 

@@ -43,13 +43,21 @@ actor EmbeddedRedis {
   /// Keeps it running until cancelled, then ends it and waits.
   func run() async {
     var delay = 100
+    var waitingSince: Int64?
     while !Task.isCancelled {
       let started = SystemClock.monotonic()
       do {
         guard let child = try await adoptOrStart() else {
+          // It takes a moment; one that takes longer is somebody's to look at, and said once.
+          if started - (waitingSince ?? started) > 5000 {
+            log.warning("an earlier redis-server still has its files", metadata: ["lock": "\(directory)/lock"])
+            waitingSince = .max
+          }
+          waitingSince = waitingSince ?? started
           try? await Task.sleep(for: .milliseconds(20))
           continue
         }
+        waitingSince = nil
         process = child
         _ = await withTaskCancellationHandler {
           await child.exit()

@@ -11,8 +11,9 @@ struct JournalRecovery {
   let host: String
   let log: Logger
 
+  /// - Parameter blames: what was begun is marked, since it may have ended the worker.
   /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
-  func run(ip: String, directory: String, now: Milliseconds) async throws -> Bool {
+  func run(ip: String, directory: String, blames: Bool, now: Milliseconds) async throws -> Bool {
     let (attempts, position) = try JournalReader.read(directory: directory)
     let entries = try await store.unsettledWork(ip: ip)
     let stored = try await store.journalPosition(ip: ip) ?? 0
@@ -20,7 +21,7 @@ struct JournalRecovery {
     var decided: [JournalLine] = []
     for entry in entries {
       let attempt = attempts[JournalReader.Key(number: entry.number, serial: entry.serial)]
-      let outcome = outcome(of: attempt, ip: ip, now: now)
+      let outcome = outcome(of: attempt, ip: ip, blames: blames, now: now)
       if attempt?.outcome == nil, attempt?.hasDot == true {
         decided.append(JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now, body: outcome))
       }
@@ -31,7 +32,8 @@ struct JournalRecovery {
     let lost = attempts.filter { $0.value.position > stored && ($0.value.outcome != nil || $0.value.hasDot) }
     for (key, attempt) in lost where attempt.outcome == nil {
       decided.append(
-        JournalLine(kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, now: now)))
+        JournalLine(
+          kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, blames: blames, now: now)))
     }
     try write(decided, directory, now)
     FailPoint.supervisorBeforeRecovery.pass()
@@ -40,7 +42,9 @@ struct JournalRecovery {
       try await store.settle(ip: ip, host: host, journalPosition: nil, slice)
     }
     FailPoint.supervisorInRecovery.pass()
-    let lines = lost.map { (number: $0.key.number, serial: $0.key.serial, outcome: outcome(of: $0.value, ip: ip, now: now)) }
+    let lines = lost.map {
+      (number: $0.key.number, serial: $0.key.serial, outcome: outcome(of: $0.value, ip: ip, blames: blames, now: now))
+    }
     for start in stride(from: 0, to: lines.count, by: 256) {
       _ = try await store.replay(host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
@@ -50,20 +54,21 @@ struct JournalRecovery {
       log.notice(
         "journal settled", metadata: [LogKey.sourceIP: "\(ip)", "entries": "\(settlements.count)", "lines": "\(lines.count)"])
     }
-    return entries.contains { entry in
-      entry.crashMarks > 0
-        && attempts[JournalReader.Key(number: entry.number, serial: entry.serial)].map { $0.hasBegun && $0.outcome == nil } == true
-    }
+    return blames
+      && entries.contains { entry in
+        entry.crashMarks > 0
+          && attempts[JournalReader.Key(number: entry.number, serial: entry.serial)].map { $0.hasBegun && $0.outcome == nil } == true
+      }
   }
 
-  private func outcome(of attempt: JournalReader.Attempt?, ip: String, now: Milliseconds) -> [UInt8] {
+  private func outcome(of attempt: JournalReader.Attempt?, ip: String, blames: Bool, now: Milliseconds) -> [UInt8] {
     if let known = attempt?.outcome { return known }
     var result = AttemptResult(kind: .unbegun, sourceIP: ip, at: now)
     if attempt?.hasDot == true {
       result.kind = .uncertain
       result.text = "the worker ended between the final dot and its reply"
     } else {
-      result.crashed = attempt?.hasBegun == true
+      result.crashed = blames && attempt?.hasBegun == true
     }
     return result.encoded()
   }

@@ -33,6 +33,7 @@ extension WorkerLife {
       settings.log.error("worker gives no life sign", metadata: [LogKey.sourceIP: "\(ip.address)"])
       process.send(signal: SIGABRT)
       process.send(signal: SIGCONT)
+      isCutOff = true
       try? await Task.sleep(for: .seconds(2))
       process.send(signal: SIGKILL)
       return

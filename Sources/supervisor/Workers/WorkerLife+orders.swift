@@ -68,7 +68,9 @@ extension WorkerLife {
     guard let process else { return }
     Task {
       try? await Task.sleep(for: .milliseconds(milliseconds + 2000))
-      if self.process === process { process.send(signal: SIGKILL) }
+      guard self.process === process else { return }
+      self.isCutOff = true
+      process.send(signal: SIGKILL)
     }
   }
 

@@ -47,6 +47,11 @@ actor WorkerLife {
   var emptyingSince: Int64?
   var idleBeats = 0
   private var lacksRedis = false
+  /// We sent SIGKILL.
+  var isCutOff = false
+  private var memoryKillsBefore: Int?
+  /// What it had begun may be to blame for its end: unless that was a SIGKILL that neither we nor the kernel's memory killer sent.
+  private var mayBeBlamed = true
 
   /// What every worker of this host shares.
   struct Settings: Sendable {
@@ -114,6 +119,7 @@ actor WorkerLife {
       guard await hasRedis() else { continue }
       let started = SystemClock.monotonic()
       let exit = await live()
+      if exit == .signal(SIGKILL), !isCutOff, let before = memoryKillsBefore, MemoryKiller.count() == before { mayBeBlamed = false }
       emptyingSince = nil
       await settings.gate(ip.address, false)
       pid = nil
@@ -184,7 +190,8 @@ actor WorkerLife {
   private func recover(holding lock: JournalLock) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
     let recovery = JournalRecovery(store: settings.store, host: settings.host, log: settings.log)
-    let blamed = try await recovery.run(ip: ip.address, directory: directory, now: SystemClock.now())
+    let blamed = try await recovery.run(ip: ip.address, directory: directory, blames: mayBeBlamed, now: SystemClock.now())
+    mayBeBlamed = true
     // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
     if blamed, !ends.isEmpty { ends.removeLast() }
     await settings.replayed(ip.address, run)
@@ -247,6 +254,8 @@ actor WorkerLife {
     guard shim_socketpair(&pair) == 0 else { throw ProcessError.watch(errno: errno) }
     defer { close(pair[1]) }
     lastBeat = SystemClock.monotonic()
+    isCutOff = false
+    memoryKillsBefore = MemoryKiller.count()
     let address = ip.address
     let access = try await settings.redisAccess(address)
     let child = try ChildProcess.spawn(
