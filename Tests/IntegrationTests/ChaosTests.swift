@@ -73,6 +73,11 @@ import Testing
     // Between the journal's line and the wire there is one message at a time.
     #expect(report.uncertainUnseen <= rig.deaths.count)
     print(report.explanations.joined(separator: "\n"))
+    if !report.isExact {
+      let words = ["life sign", "given up", "forbidden", "crash loop", "exit=signal(6)", "exit=signal(4)", "exit=signal(11)"]
+      let lines = rig.mta.logText().split(separator: "\n").filter { line in words.contains { line.contains($0) } }
+      print(lines.suffix(100).joined(separator: "\n"))
+    }
     print(
       """
       | seed | blows | messages | lost | twice | otherwise wrong | uncertain: no dot came / connection ended before the reply / reply sent, not recorded | s |

@@ -50,7 +50,8 @@ actor WorkerLife {
   /// We sent SIGKILL.
   var isCutOff = false
   private var memoryKillsBefore: Int?
-  /// What it had begun may be to blame for its end: unless that was a SIGKILL that neither we nor the kernel's memory killer sent.
+  /// What it had begun may be to blame for its end: unless that was a SIGKILL that neither we nor the kernel's memory killer sent, or
+  /// nobody saw it, see ``takeLock()``.
   private var mayBeBlamed = true
 
   /// What every worker of this host shares.
@@ -198,14 +199,17 @@ actor WorkerLife {
     return withExtendedLifetime(lock) { true }
   }
 
-  /// Waits up to 15 s for a holder that should be on its way out, then kills it.
+  /// Waits up to 15 s for a holder that should be on its way out, then kills it. One that is the worker of an earlier supervisor takes
+  /// nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
   private func takeLock() async throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 15_000
     while true {
       switch JournalLock.take(directory: directory) {
       case .success(let lock): return lock
       case .failure(.held(let pid)):
-        if SystemClock.monotonic() > deadline, let pid { killHolder(pid) }
+        let hangs = SystemClock.monotonic() > deadline
+        mayBeBlamed = hangs
+        if hangs, let pid { killHolder(pid) }
         try await Task.sleep(for: .milliseconds(50))
       case .failure(let error): throw error
       }
