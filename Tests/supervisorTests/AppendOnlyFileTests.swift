@@ -23,6 +23,8 @@ import Testing
 
         """
       _ = try scratch.write("appendonly.aof.manifest", manifest)
+      // Left by a Redis that ended before it had put it in force.
+      _ = try scratch.write("temp-appendonly.aof.manifest", manifest + "file appendonly.aof.3.incr.aof seq 3 type i\n")
     }
 
     func content(after octets: [UInt8]) throws -> (left: Int, cut: Int?) {

@@ -8,7 +8,7 @@ package enum AES256GCM {
     case malformed
     /// Another key or owner, or damaged.
     case notAuthentic
-    /// OpenSSL had no memory or no entropy.
+    /// OpenSSL had no memory.
     case unavailable
   }
 
@@ -18,8 +18,8 @@ package enum AES256GCM {
   /// - Parameter owner: bound to the text: it opens with the same only.
   package static func seal(_ plain: [UInt8], key: [UInt8], owner: [UInt8]) throws(Failure) -> [UInt8] {
     guard key.count == 32 else { throw .malformed }
-    var nonce = [UInt8](repeating: 0, count: nonceLength)
-    guard RAND_bytes(&nonce, Int32(nonceLength)) == 1, let context = EVP_CIPHER_CTX_new() else { throw .unavailable }
+    let nonce = Digest.randomBytes(nonceLength)
+    guard let context = EVP_CIPHER_CTX_new() else { throw .unavailable }
     defer { EVP_CIPHER_CTX_free(context) }
     var cipher = [UInt8](repeating: 0, count: plain.count + tagLength)
     var tag = [UInt8](repeating: 0, count: tagLength)

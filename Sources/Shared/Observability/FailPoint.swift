@@ -4,8 +4,8 @@ internal import Glibc
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
 /// says `pid:N` has that process killed instead, once; `hold` has whoever passes wait there, its pid in `FILE.held`, until that
 /// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and ends whoever passes
-/// with the message id that it holds, as a crash would (SIGABRT). With the name `any` the file's first word is the place. Off, and a single comparison,
-/// unless the variable is set.
+/// with the message id that it holds, as a crash would (SIGABRT). With the name `any` the file's first word
+/// is the place. Off, and a single comparison, unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
   case workerBeforeBegin = "worker-before-begin"
   case workerBeforeDot = "worker-before-dot"

@@ -74,7 +74,8 @@ struct AppendOnlyFile {
   /// The file that Redis appends to: of type `i`, the last one. Lines are `file NAME seq N type T`.
   private static func lastIncrement(_ directory: String) -> String? {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-    guard let manifest = names.first(where: { $0.hasSuffix(".manifest") }),
+    // One that was being written when Redis ended is not in force.
+    guard let manifest = names.first(where: { $0.hasSuffix(".manifest") && !$0.hasPrefix("temp-") }),
       let text = try? String(contentsOfFile: directory + "/" + manifest, encoding: .utf8)
     else { return nil }
     return text.split(separator: "\n").compactMap { line -> String? in
