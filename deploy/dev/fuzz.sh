@@ -90,6 +90,7 @@ build() {
   # Readers that live in the program: their own files only.
   case "$target" in
   JSONStream) sources+=(Sources/supervisor/Intake/JSONStream.swift) ;;
+  AppendOnly) sources+=(Sources/supervisor/Embedded/AppendOnly{File,Reader}.swift) ;;
   Inspector) sources+=(Sources/supervisor/Intake/Inspection/Inspect{orDialect,ionError}.swift) ;;
   esac
   [ -e "$work/$target" ] && [ -z "$(find "${sources[@]}" "$work"/lib*.a -newer "$work/$target" -print -quit)" ] && return
