@@ -88,6 +88,7 @@ enum Installation {
     let secret = try secret(config)
     let keys = KeyStore(store: store, box: SecretBox(secret: secret))
     let grants = KeyGrants(store: store, keys: keys, log: log)
+    let foreign = embedded == nil ? ForeignRedis(durability: config.redis.durability, log: log) : nil
     let accounts = WorkerAccounts(config: config, store: store, host: host, own: endpoint, log: log)
 
     let outbox = try EventOutbox(path: config.stateDir + "/outbox.db")
@@ -234,9 +235,10 @@ enum Installation {
     if let embedded { services.append(LoopService { await embedded.run() }) }
     services.append(
       LoopService {
-        await client.run { _, sender in
+        await client.run { session, sender in
           try await formats.pass(sender)
           try await accounts.meet(sender)
+          await foreign?.meet(session, sender)
         }
       })
     services.append(formats)

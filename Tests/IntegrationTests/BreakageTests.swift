@@ -146,6 +146,46 @@ import Testing
     await rig.end()
   }
 
+  /// A Redis of the user's own that nobody mends ends in the middle of a step: its file is written anew, so that the half is not
+  /// done at its next start but one. What it lacks to keep accepted mail is told.
+  @Test func aForeignRedisEndsInAStep() async throws {
+    let redis = try await RedisFixture()
+    redis.mend = { _ in }
+    let rig = try await KillTests.Rig(redis: redis.url)
+    try redis.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try redis.cli("CONFIG", "SET", "appendfsync", "everysec")
+    try await rig.mta.start()
+    func renewed() throws -> Bool {
+      let state = try redis.cli("INFO", "persistence")
+      return state.contains("aof_rewrites:1\r") && state.contains("aof_rewrite_in_progress:0")
+    }
+    try await eventually("the first run's file is written anew") { try renewed() }
+    let log = rig.mta.logText()
+    #expect(log.contains("set maxmemory-policy noeviction") && log.contains("set appendfsync always"))
+    let step = "for _, key in ipairs(KEYS) do redis.call('SET', key, string.rep('x', 100)) end"
+    try redis.cli("EVAL", step, "2", "torn", "half")
+    redis.kill()
+    let file = try redis.appendedFile()
+    // Within the second SET.
+    let value = try #require(
+      try Data(contentsOf: URL(fileURLWithPath: file)).range(of: Data(repeating: UInt8(ascii: "x"), count: 100), options: .backwards))
+    #expect(truncate(file, off_t(value.lowerBound + 30)) == 0)
+    try await redis.start()
+    #expect(try redis.cli("EXISTS", "torn") == "0")
+    try await eventually("the second run's file is written anew", within: .seconds(20)) { try renewed() }
+    // Without that, Redis would do the half of the first step with this one, or forget what it took before it.
+    try redis.cli("EVAL", step, "2", "a", "b")
+    redis.kill()
+    try await redis.start()
+    #expect(try redis.cli("EXISTS", "torn", "half") == "0" && redis.cli("EXISTS", "a", "b") == "2")
+    try await eventually("mail is accepted again", within: .seconds(20)) {
+      guard (try? await rig.mta.registerDKIM("sender.example")) != nil else { return false }
+      return (try? await rig.mta.send("again", to: "u@\(Zones.domain(0))")) != nil
+    }
+    await rig.end()
+    redis.stop()
+  }
+
   /// A Redis that an earlier supervisor started and that nothing tells of, since that one was killed right then: the next one finds it
   /// by its socket. While one is being born or ends, none is started beside it.
   @Test func thereIsNeverASecondRedis() async throws {

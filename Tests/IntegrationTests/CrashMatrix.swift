@@ -118,7 +118,7 @@ extension CrashRig {
       // Within ms, or whoever waits there is missed by others.
       let deadline = ContinuousClock.now + .seconds(20)
       while passing == nil, ContinuousClock.now < deadline {
-        if let text = try? String(contentsOfFile: held, encoding: .utf8), text.hasSuffix(" ") { passing = Int32(text.dropLast()) }
+        passing = mta.heldPID
         if passing == nil { try await Task.sleep(for: .milliseconds(2)) }
       }
       guard let passing else { return nil }

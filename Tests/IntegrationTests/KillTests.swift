@@ -263,6 +263,33 @@ import Testing
     await rig.end()
   }
 
+  /// A worker that outlived its supervisor ends by a blow while the next one waits for it: what it had begun is not to blame either.
+  @Test func aMessageIsNotBlamedForTheEndOfAnOrphan() async throws {
+    let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
+    let mta = rig.mta
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    try mta.armFailPointToHold()
+    try await mta.send("struck", to: "x@\(Zones.domain(1))")
+    var last: Int32?
+    for blow in 1...4 {
+      try await eventually("a worker is at the dot for blow \(blow)", within: .seconds(20)) { mta.heldPID.map { $0 != last } ?? false }
+      let orphan = try #require(mta.heldPID)
+      last = orphan
+      try await mta.killSupervisor(leavingWorkers: true)
+      if blow < 4 { try mta.armFailPointToHold() }
+      async let started: Void = mta.start()
+      try await eventually("the next supervisor waits for its end") {
+        mta.logText().matches(of: /waiting for an earlier worker/).count == blow
+      }
+      kill(orphan, SIGKILL)
+      try await started
+    }
+    try await eventually("it is sent", within: .seconds(20)) { mta.receiver.messageIDs("sent") == ["struck"] }
+    #expect(rig.dots.all.count == 1 && !mta.logText().contains("given up"))
+    await rig.end()
+  }
+
   @Test func aSecondSupervisorRefusesToStart() async throws {
     let rig = try await Rig()
     try await rig.mta.start()

@@ -175,6 +175,15 @@ package final class MTAFixture: @unchecked Sendable {
   /// The next pass of the named place kills this process instead of the one that passes.
   package func armFailPoint(killing pid: Int32) throws { _ = try scratch.write("fail", "pid:\(pid)") }
 
+  /// The next pass of the named place waits there, see ``heldPID``.
+  package func armFailPointToHold() throws { _ = try scratch.write("fail", "hold") }
+
+  /// Who passed a place that holds; it, or whoever follows, goes on when the file `fail.held` is gone.
+  package var heldPID: Int32? {
+    guard let text = try? String(contentsOfFile: scratch.file("fail.held"), encoding: .utf8), text.hasSuffix(" ") else { return nil }
+    return Int32(text.dropLast())
+  }
+
   /// The next pass of the named place never leaves it, and keeps its thread busy.
   package func armFailPointToSpin() throws { _ = try scratch.write("fail", "spin") }
 
@@ -183,9 +192,9 @@ package final class MTAFixture: @unchecked Sendable {
   package var pid: Int32 { process?.pid ?? -1 }
   package var isRunning: Bool { process?.isRunning ?? false }
 
-  /// `kill -9`, without a word to anybody; waits until its workers are gone too.
-  package func killSupervisor() async throws {
-    let workers = try workerPIDs()
+  /// `kill -9`, without a word to anybody; waits until its workers are gone too, or leaves them to it.
+  package func killSupervisor(leavingWorkers: Bool = false) async throws {
+    let workers = leavingWorkers ? [:] : try workerPIDs()
     process?.destroy()
     process = nil
     try await eventually("workers end without their supervisor", within: .seconds(15)) {

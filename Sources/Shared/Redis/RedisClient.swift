@@ -147,7 +147,7 @@ package final class RedisClient: Sendable {
       }
     }
     let info = try await send(RedisCommand("INFO", "server")).string ?? ""
-    guard let line = info.split(separator: "\r\n").first(where: { $0.hasPrefix("run_id:") }) else {
+    guard let runID = RedisInfo.word("run_id", in: info) else {
       throw RedisError.unexpected("INFO without run_id")
     }
     let offset = try clockOffset(try await send(RedisCommand("TIME")))
@@ -156,7 +156,7 @@ package final class RedisClient: Sendable {
       state.connections += 1
       return state.connections
     }
-    return Session(runID: String(line.dropFirst("run_id:".count)), clockOffset: offset, connection: connection)
+    return Session(runID: runID, clockOffset: offset, connection: connection)
   }
 
   /// Compares the clocks again: either may have been set since the connection was made, and deadlines are in Redis's.

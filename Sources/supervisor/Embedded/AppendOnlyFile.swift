@@ -5,8 +5,9 @@ import Glibc
 ///
 /// A server that is killed while it writes leaves half a step behind: MULTI and some of its commands. Redis 7 ignores that and cuts
 /// off the half command at the end, but not the MULTI and the whole commands before it; what it appends from then on is read, at
-/// the next start, as part of that transaction, and half a step that was never answered is done after all, out of its order. So
-/// the whole half step is cut off first. Nothing is lost by it: no client was told that it was done.
+/// the next start, as part of that transaction: half a step that was never answered is done after all, out of its order, or, when no
+/// EXEC follows, what was answered since is forgotten. So the whole half step is cut off first. Nothing is lost by it: no client was
+/// told that it was done.
 struct AppendOnlyFile {
   enum Finding: Equatable {
     case whole

@@ -112,20 +112,15 @@ final class Admission: Sendable {
 
   private func memory() async -> (used: Int, most: Int)? {
     guard let text = try? await store.client.send(RedisCommand("INFO", "memory")).string else { return nil }
-    guard let used = Self.figure("used_memory", in: text) else { return nil }
-    return (used, Self.figure("maxmemory", in: text) ?? 0)
+    guard let used = RedisInfo.figure("used_memory", in: text) else { return nil }
+    return (used, RedisInfo.figure("maxmemory", in: text) ?? 0)
   }
 
   /// An append-only file keeps what is long delivered: on a disk that is low, our own Redis writes it anew while that fits.
   private func compact(free: Int, usedMemory: Int) async {
     guard config.redis.url == "embedded", let text = try? await store.client.send(RedisCommand("INFO", "persistence")).string,
-      let size = Self.figure("aof_current_size", in: text), size > usedMemory * 2, free > usedMemory * 2
+      let size = RedisInfo.figure("aof_current_size", in: text), size > usedMemory * 2, free > usedMemory * 2
     else { return }
     _ = try? await store.client.send(RedisCommand("BGREWRITEAOF"))
-  }
-
-  private static func figure(_ name: String, in text: String) -> Int? {
-    guard let line = text.split(separator: "\r\n").first(where: { $0.hasPrefix(name + ":") }) else { return nil }
-    return Int(line.dropFirst(name.count + 1))
   }
 }

@@ -203,10 +203,15 @@ actor WorkerLife {
   /// nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
   private func takeLock() async throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 15_000
+    var isHeld = false
     while true {
       switch JournalLock.take(directory: directory) {
       case .success(let lock): return lock
       case .failure(.held(let pid)):
+        if !isHeld {
+          isHeld = true
+          settings.log.info("waiting for an earlier worker to end", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid ?? 0)"])
+        }
         let hangs = SystemClock.monotonic() > deadline
         mayBeBlamed = hangs
         if hangs, let pid { killHolder(pid) }
