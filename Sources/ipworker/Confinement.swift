@@ -40,6 +40,7 @@ enum Confinement {
     if start.landlock < 0 {
       log.warning("files are not confined", metadata: [LogKey.error: "\(String(cString: strerror(-start.landlock)))"])
     }
+    if start.landlock == 0 { log.warning("files are not confined: this kernel has no Landlock") }
     log.debug(
       "confined", metadata: ["landlock": "\(start.landlock)", "seccomp": "\(code == 0)", "limits.missed": "\(start.missedLimits)"])
   }

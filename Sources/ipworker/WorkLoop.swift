@@ -18,6 +18,7 @@ actor WorkLoop {
   static let idleLimit: TimeAmount = .seconds(30)
   /// While nothing comes, entries that a dead connection was given are looked for so often.
   static let swallowedInterval: Int64 = 10_000
+  static let remembered = 16_384
   /// Octets of content from which on a message is large.
   static let largeContent = 4 << 20
 
@@ -42,10 +43,16 @@ actor WorkLoop {
   private let readStore: QueueStore
   var settler = Settler()
   var lanes: [String: WorkLane] = [:]
-  /// Entry ids that are waiting, under way or not yet settled.
-  private var inHand: Set<String> = []
+  /// Entries that are waiting, under way or not yet settled, by their ids.
+  private var inHand: [String: HeldEntry] = [:]
+  /// Entry ids of attempts under way.
+  private var underWay: Set<String> = []
+  /// Entry ids that Redis, met again, no longer holds for us: they do not begin.
+  private var dropped: Set<String> = []
+  /// Redis is being told what we hold: nothing begins.
+  private var isClaiming = false
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
-  private var settled = RecentEntries(capacity: 16_384)
+  private var settled = RecentEntries(capacity: WorkLoop.remembered)
   private var isReaderNew = true
   private var swallowedAt: Int64 = 0
   var journalFailedAt: Int64 = -10_000
@@ -139,12 +146,18 @@ actor WorkLoop {
   private func readEntries() async {
     while !isEnding {
       do {
+        guard hasMetReader else {
+          isReaderNew = true
+          try await Task.sleep(for: .milliseconds(5))
+          continue
+        }
         if isReaderNew {
           isReaderNew = false
           swallowedAt = SystemClock.monotonic()
           try await readSwallowed()
         }
         let entries = try await readStore.readWork(ip: sourceIP, limit: 64, block: 2000)
+        guard hasMetReader else { continue }
         for entry in entries { take(entry) }
         // A connection that Redis still thought alive may have been given entries after we looked.
         if entries.isEmpty, SystemClock.monotonic() - swallowedAt > Self.swallowedInterval { isReaderNew = true }
@@ -155,11 +168,15 @@ actor WorkLoop {
     }
   }
 
+  /// A run of Redis to which the journal is not told may give what was settled with the one before.
+  private var hasMetReader: Bool { reader.session.map { $0.runID == replayedRunID } ?? false }
+
   /// What Redis gave us on a connection that broke before we heard of it.
   private func readSwallowed() async throws {
     var after = "0"
     while true {
       let entries = try await readStore.readUnsettled(ip: sourceIP, after: after, limit: 64)
+      guard hasMetReader else { throw RedisError.lost }
       for entry in entries { take(entry) }
       guard let last = entries.last else { return }
       after = last.entryID
@@ -167,7 +184,8 @@ actor WorkLoop {
   }
 
   private func take(_ entry: WorkEntry) {
-    guard !settled.contains(entry.entryID), inHand.insert(entry.entryID).inserted else { return }
+    guard !settled.contains(entry.entryID), inHand[entry.entryID] == nil else { return }
+    inHand[entry.entryID] = HeldEntry(entryID: entry.entryID, number: entry.number, serial: entry.serial)
     guard !isEnding else { return giveBack(entry) }
     guard let route = try? Route(decoding: entry.route) else {
       var result = AttemptResult(kind: .unrenderable, sourceIP: sourceIP, at: now())
@@ -236,6 +254,10 @@ actor WorkLoop {
   private func attempt(_ entry: WorkEntry) async {
     counts.transactions += 1
     defer { counts.transactions -= 1 }
+    while isClaiming { try? await Task.sleep(for: .milliseconds(2)) }
+    guard dropped.remove(entry.entryID) == nil else { return }
+    underWay.insert(entry.entryID)
+    defer { underWay.remove(entry.entryID) }
     do {
       let attempt = try DeliveryAttempt(entry)
       await attempt.run(on: self)
@@ -267,7 +289,7 @@ actor WorkLoop {
         try await store.settle(ip: sourceIP, host: settings.host, journalPosition: journal.position, batch)
         FailPoint.workerAfterSettle.pass()
         for settlement in batch {
-          inHand.remove(settlement.entryID)
+          inHand[settlement.entryID] = nil
           settled.insert(settlement.entryID)
         }
         settler.end(batch, isDone: true)
@@ -291,14 +313,11 @@ actor WorkLoop {
 
   // MARK: Redis and the journal
 
-  /// Before commands go to a Redis that we have not met: it may have lost settles, or dispatches before them, so the journal
-  /// is told to it again. What is under way ends first; its replies are in the journal then.
+  /// Before commands go to a Redis that we have not met: it may have lost settles, or dispatches before them. What we hold is claimed,
+  /// and the journal told to it again: whatever ended before the claim has its reply there by then.
   private func meet(_ session: RedisClient.Session, _ sender: RedisClient.Sender) async throws {
     guard session.runID != replayedRunID else { return }
-    if replayedRunID != nil {
-      let deadline = NIODeadline.now() + .seconds(30)
-      while counts.transactions > 0, NIODeadline.now() < deadline { try await Task.sleep(for: .milliseconds(20)) }
-    }
+    if replayedRunID != nil { try await claim(over: sender) }
     let (attempts, _) = try JournalReader.read(directory: settings.journal)
     let lines = attempts.compactMap { key, attempt in
       attempt.outcome.map { (number: key.number, serial: key.serial, outcome: $0) }
@@ -316,7 +335,33 @@ actor WorkLoop {
       start += slice.count
     }
     FailPoint.workerAfterReplay.pass()
+    // What is still in our stream and was settled before was given back, and Redis lost that: it is taken up again.
+    settled = RecentEntries(capacity: Self.remembered)
     replayedRunID = session.runID
     control?.send(.replayed(runID: session.runID))
+  }
+
+  /// What is under way stays ours; what has not begun and whose dispatch Redis lost is dropped, since it is dispatched anew.
+  private func claim(over sender: RedisClient.Sender) async throws {
+    isClaiming = true
+    defer { isClaiming = false }
+    let pending = settler.entryIDs
+    let held = inHand.values.filter { !pending.contains($0.entryID) && !dropped.contains($0.entryID) }
+      .map { (entry: $0, isUnderWay: underWay.contains($0.entryID)) }
+    var lost: Set<String> = []
+    for start in stride(from: 0, to: held.count, by: 256) {
+      let slice = Array(held[start..<min(start + 256, held.count)])
+      let isOurs = try await store.claim(ip: sourceIP, host: settings.host, slice, over: sender)
+      for (row, isOurs) in zip(slice, isOurs) where !isOurs && !row.isUnderWay { lost.insert(row.entry.entryID) }
+    }
+    guard !lost.isEmpty else { return }
+    for id in lost { inHand[id] = nil }
+    var left = lost
+    for lane in lanes.values { for entry in lane.takeWaiting(where: { lost.contains($0.entryID) }) { left.remove(entry.entryID) } }
+    for entry in quarantine where lost.contains(entry.entryID) { left.remove(entry.entryID) }
+    quarantine.removeAll { lost.contains($0.entryID) }
+    // Those that wait for their permit.
+    dropped.formUnion(left)
+    log.notice("dispatches that Redis lost are dropped", metadata: ["count": "\(lost.count)"])
   }
 }

@@ -113,8 +113,8 @@ enum Installation {
     let relay = HeadRelay()
     let pauses = Pauses(store: store, host: host, changed: { signal.fire() }, heads: { await relay.note($0) })
     let dispatcher = Dispatcher(
-      store: store, host: host, config: config, destinations: destinations, limits: limits, pauses: pauses, signal: signal,
-      log: log)
+      store: store, host: host, config: config, destinations: destinations, limits: limits, pauses: pauses,
+      departedIPs: Set(Fleet.departed(config, journalRoot: config.stateDir + "/journal")), signal: signal, log: log)
     await relay.connect(dispatcher)
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
     let deliveries = DeliveryMetrics(providers: config.providers)
@@ -238,6 +238,7 @@ enum Installation {
         await client.run { session, sender in
           try await formats.pass(sender)
           try await accounts.meet(sender)
+          try await embedded?.meet(sender)
           await foreign?.meet(session, sender)
         }
       })
@@ -271,7 +272,7 @@ enum Installation {
           ).run()
         } catch { log.error("control socket", metadata: [LogKey.error: "\(error)"]) }
       })
-    services.append(Hangup(reload: reload))
+    services.append(Hangup(reload: reload, audit: audit))
     // What was accepted is answered before intake refuses.
     services.append(StopNotice { admission.stop() })
     services += inbound.services

@@ -58,7 +58,24 @@ import Testing
 
     #expect(try mta.command("restore", archive).code == 1, "a state_dir that is not empty is refused")
     #expect(FileManager.default.fileExists(atPath: mta.scratch.file("s/history.db")), "and left as it is")
+    #expect(try String(contentsOfFile: mta.scratch.file("s/audit.jsonl"), encoding: .utf8).contains("\"backup\""))
     try FileManager.default.moveItem(atPath: mta.scratch.file("s"), toPath: mta.scratch.file("old"))
+    // A damaged backup is refused in a moment, and leaves nothing.
+    let folder = mta.scratch.file("unpacked")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    #expect(try run("/bin/tar", ["-C", folder, "-xf", archive]).code == 0)
+    for (file, fault) in [("redis.rdb", "damaged"), ("secret", "has no secret"), ("backup.json", "no backup")] {
+      try FileManager.default.moveItem(atPath: folder + "/" + file, toPath: mta.scratch.file("aside"))
+      if file == "redis.rdb" {
+        try Data(contentsOf: URL(fileURLWithPath: mta.scratch.file("aside"))).dropLast(60).write(
+          to: URL(fileURLWithPath: folder + "/" + file))
+      }
+      let refused = try mta.command("restore", folder)
+      #expect(refused.code == 1 && refused.errors.contains(fault), "\(refused.errors)")
+      #expect((try? FileManager.default.contentsOfDirectory(atPath: mta.scratch.file("s"))) ?? [] == [], "\(file)")
+      try? FileManager.default.removeItem(atPath: folder + "/" + file)
+      try FileManager.default.moveItem(atPath: mta.scratch.file("aside"), toPath: folder + "/" + file)
+    }
     let restored = try mta.command("restore", archive, "--json")
     #expect(restored.code == 0, "\(restored.errors)")
     #expect(json(restored.output)["messages"] as? Int == 5 && json(restored.output)["paused"] as? [String] == ["patient"])

@@ -186,6 +186,46 @@ import Testing
     redis.stop()
   }
 
+  /// Redis comes back as it was a while before, as one that syncs its file once a second does after a power failure: what workers did
+  /// since is known from their journals, and what they hold goes once.
+  @Test func redisForgetsWhatItAnswered() async throws {
+    let redis = try await RedisFixture()
+    let rig = try await KillTests.Rig(
+      replyAfter: 400, redis: redis.url, providers: "other: {defaultRate: 300, floor: 300, ceiling: 300, maxConnections: 4}")
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await eventually("its file was written anew") {
+      let state = try redis.cli("INFO", "persistence")
+      return state.contains("aof_rewrites:1\r") && state.contains("aof_rewrite_in_progress:0")
+    }
+    try await rig.warmUp()
+    let messages = rig.messages(300)
+    #expect(try rig.mta.command("queue", "pause", "--pool", "transactional").code == 0)
+    try await rig.mta.sendAll(messages)
+    let (folder, older) = (redis.scratch.file("appendonlydir"), redis.scratch.file("older"))
+    try FileManager.default.copyItem(atPath: folder, toPath: older)
+    // All dispatches are forgotten.
+    func resume() throws -> Bool { try rig.mta.command("queue", "resume", "--pool", "transactional").code == 0 }
+    #expect(try resume())
+    let then = rig.dots.all.count
+    try await eventually("mail flows") { rig.dots.all.count >= then + 60 }
+    redis.kill()
+    try FileManager.default.removeItem(atPath: folder)
+    try FileManager.default.moveItem(atPath: older, toPath: folder)
+    try await redis.start()
+    try await eventually("the resumption that it forgot is ordered again") { try resume() }
+    let check = rig.exactness(messages.map(\.id))
+    do { try await check.waitUntilEnded() } catch {
+      Issue.record("\(error)\n\(rig.mta.describe(messages.map(\.id).first { !check.ended.contains($0) } ?? ""))")
+    }
+    check.check(rig.dots.all)
+    #expect(rig.mta.receiver.messageIDs("uncertain").isEmpty)
+    // Not by the chance that all had begun.
+    #expect(rig.mta.logText().contains("dispatches that Redis lost are dropped"))
+    await rig.end()
+    redis.stop()
+  }
+
   /// A Redis that an earlier supervisor started and that nothing tells of, since that one was killed right then: the next one finds it
   /// by its socket. While one is being born or ends, none is started beside it.
   @Test func thereIsNeverASecondRedis() async throws {

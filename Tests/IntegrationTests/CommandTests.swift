@@ -63,6 +63,8 @@ import Testing
       (["ip", "list", "--config", mta.file("none.yaml")], 3, "\(mta.path)/none.yaml: cannot be read; give --socket"),
       (["run", "--config", mta.file("none.yaml")], 1, "\(mta.path)/none.yaml: cannot be read"),
       (["queue", "pause", "--config", good], 2, "give one of --domain, --pool, --campaign, --tag"),
+      (["queue", "retry", "--config", good], 2, "give a message's id, or one of"),
+      (["queue", "cancel", "--config", good], 2, "give a message's"),
       (["dkim", "add", "a.example", "--key", mta.file("none.pem"), "--config", good], 2, "\(mta.path)/none.pem cannot be read"),
       (["top", "--interval", "0", "--config", good], 2, "--interval must be 0.1 to 3600 seconds"),
     ]

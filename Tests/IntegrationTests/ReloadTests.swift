@@ -63,6 +63,9 @@ import Testing
     let document = try JSONValue(try mta.command("reload", "--json").output)
     #expect(document["applied"] == .bool(false) && document["problems"]?.list?.count == 2)
     #expect(try await mta.get("/org-limits/acme").body.contains("\"dailyLimit\":777"))
+    // What needs a restart is told with the rest.
+    try edit(mta, ("port: \(mta.sinkPort)", "port: 25"))
+    #expect(try reload(mta, code: 1).count == 3 && reload(mta, code: 1).contains { $0.contains("smtp.port cannot change") })
     // Not even YAML.
     try (good + "\n] {").write(toFile: mta.config, atomically: true, encoding: .utf8)
     #expect(try reload(mta, code: 1).first?.contains("is not YAML") == true)
@@ -72,6 +75,18 @@ import Testing
     #expect(try reload(mta, code: 1) == ["line 2: state_dir cannot change while the supervisor runs: it needs a restart"])
     #expect(try await mta.get("/org-limits/acme").body.contains("\"dailyLimit\":777"))
     try good.write(toFile: mta.config, atomically: true, encoding: .utf8)
+
+    // Whether there is room is judged by what is in force now.
+    for (least, status) in [(1_000_000, 503), (1, 200)] {
+      try good.replacing(#/min_free_mib: \d+/#, with: "min_free_mib: \(least)").write(toFile: mta.config, atomically: true, encoding: .utf8)
+      _ = try reload(mta)
+      try await eventually("intake answers \(status)") {
+        try await mta.call("POST", "/send", body: MTAFixture.body("room-\(least)", to: "u@\(Zones.domain(0))")).status == status
+      }
+    }
+    try good.write(toFile: mta.config, atomically: true, encoding: .utf8)
+    _ = try reload(mta)
+    try await eventually("it is told") { mta.receiver.messageIDs("sent").contains("room-1") }
 
     // A pool for which mail waits cannot go.
     #expect(try mta.command("queue", "pause", "--pool", "campaign").code == 0)
@@ -98,9 +113,14 @@ import Testing
       "POST", "/send", body: MTAFixture.body("late", to: "u@\(Zones.domain(1))"), key: "another-master-key")
     #expect(answer.status == 200)
     try await eventually("the new endpoint is told") { second.messageIDs("sent") == ["late"] }
-    #expect(mta.receiver.messageIDs("sent").count == 60)
+    #expect(mta.receiver.messageIDs("sent").count { !$0.hasPrefix("room-") } == 60)
     #expect(try mta.workerPIDs()["127.0.0.21"] == pids["127.0.0.21"])
     #expect(!mta.logText().contains("another-master-key"))
+    // Each with how it ended.
+    let audit = try String(contentsOfFile: mta.scratch.file("s/audit.jsonl"), encoding: .utf8).split(separator: "\n").filter {
+      $0.contains("\"reload\"")
+    }
+    #expect(audit.contains { $0.contains("refused: ") } && audit.contains { $0.contains("\"done\"") && $0.contains("SIGHUP") })
     await mta.tearDown()
   }
 }

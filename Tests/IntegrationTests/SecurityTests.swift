@@ -75,6 +75,31 @@ import Testing
   }
 
   /// Who did what is written down; keys and secrets are written nowhere; what is written is nobody else's to read.
+  /// A worker that was taken over is no operator, though its user is the supervisor's.
+  @Test func workersAreNotHeardAsOperators() async throws {
+    let mta = try await MTAFixture()
+    try await mta.start()
+    // Any program that is called so.
+    let python = try run("/usr/bin/env", ["python3", "-c", "import sys; print(sys.executable)"]).output.trimmingCharacters(in: .newlines)
+    let resolved = try run("/usr/bin/readlink", ["-f", python]).output.trimmingCharacters(in: .newlines)
+    try FileManager.default.copyItem(atPath: resolved, toPath: mta.scratch.file("ipworker"))
+    let script = """
+      import socket, sys
+      s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(1)
+      try: print('shut' if s.recv(1) == b'' else 'said something')
+      except TimeoutError: print('open')
+      """
+    for (program, expected) in [(resolved, "open"), (mta.scratch.file("ipworker"), "shut")] {
+      let result = try run("/usr/bin/env", ["PYTHONHOME=\(home(resolved))", program, "-c", script, mta.scratch.file("r/control.sock")])
+      #expect(result.output == expected + "\n", "\(program): \(result)")
+    }
+    await mta.tearDown()
+  }
+
+  private func home(_ python: String) throws -> String {
+    try run(python, ["-c", "import sys; print(sys.prefix)"]).output.trimmingCharacters(in: .newlines)
+  }
+
   @Test func actionsAreRecordedAndSecretsAreNot() async throws {
     let dns = try await NameServer(zones: Zones.separate(1))
     defer { dns.stop() }

@@ -41,6 +41,38 @@ struct SystemdTests {
     await rig.end()
   }
 
+  /// The unit's filter lets a worker give up what it gives up elsewhere, and the supervisor set its priority.
+  @Test func workersConfineThemselvesUnderTheUnit() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(
+      options(dns, ips: ["127.0.0.21"]),
+      service: "Environment=OWLAT_LOG_LEVEL=debug OWLAT_FAILPOINT=worker-before-begin@/var/lib/owlat-mta/fail")
+    try rig.start()
+    try await eventually("the worker is up") { try await rig.mta.get("/v1/ips").body.contains("\"state\":\"active\"") }
+    let said = try rig.journal("SYSLOG_IDENTIFIER=ipworker").filter { $0["MESSAGE"]?.hasPrefix("confined ") == true }
+    #expect(said.count == 1, "\(rig.describe())")
+    #expect(said.first?["MTA_SECCOMP"] == "true" && said.first?["MTA_LIMITS_MISSED"] == "0", "\(said)")
+    // As much as this kernel has.
+    let own = try run("/usr/bin/env", ["python3", "-c", "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))"]).output
+    #expect(
+      said.first?["MTA_LANDLOCK"] == (own.hasPrefix("-1") ? "0" : own.trimmingCharacters(in: .whitespacesAndNewlines)), "\(said) \(own)")
+    let pid = try #require((try await rig.mta.get("/v1/ips").body.firstMatch(of: #/"pid":(\d+)/#)).flatMap { Int($0.1) })
+    func nice() throws -> Int? {
+      try Int(rig.inside("ps", "-o", "nice=", "-p", "\(pid)").output.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+    #expect(try nice() == 2)
+    // One that spins makes way.
+    try rig.inside("/bin/sh", "-c", "printf spin >/var/lib/owlat-mta/fail && chown owlat-mta: /var/lib/owlat-mta/fail")
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.mta.send("spin", to: "u@\(Zones.domain(0))")
+    try await eventually("its threads make way", within: .seconds(15)) {
+      let told = try rig.journal("SYSLOG_IDENTIFIER=supervisor").first { $0["MESSAGE"]?.contains("its priority is lowered") == true }
+      return told.flatMap { Int($0["MTA_THREADS"] ?? "") } ?? 0 > 0
+    }
+    await rig.end()
+  }
+
   @Test func theWatchdogEndsAStoppedSupervisorAndACrashIsRecoveredFrom() async throws {
     let dns = try await NameServer(zones: Zones.separate(2))
     defer { dns.stop() }

@@ -36,6 +36,27 @@ import Testing
     withExtendedLifetime(lock) {}
   }
 
+  /// What is past its time goes with a new segment, but not before it was settled.
+  @Test func oldSegmentsStayUntilTheyAreSettled() throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    let directory = scratch.file("j")
+    let lock = try JournalLock(directory: directory)
+    do {
+      var writer = try JournalWriter(directory: directory, now: 0)
+      try writer.append(line(.dot, 1, 1))
+    }
+    let later = Int64(Date().timeIntervalSince1970 * 1000) + JournalWriter.retention + 60_000
+    func knows() throws -> Bool {
+      try JournalReader.read(directory: directory).attempts[.init(number: MessageNumber(1), serial: 1)]?.hasDot == true
+    }
+    _ = try JournalWriter(directory: directory, now: later, keepsAll: true)
+    #expect(try knows())
+    _ = try JournalWriter(directory: directory, now: later)
+    #expect(try !knows())
+    withExtendedLifetime(lock) {}
+  }
+
   /// A line that was torn at any octet is no line, and what stands before it stays.
   @Test func tornLinesEndTheirSegment() throws {
     let scratch = try Scratch()

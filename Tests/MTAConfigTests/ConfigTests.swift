@@ -168,4 +168,21 @@ let minimal = """
   ]) func faults(bounce: String, rest: String, key: String) {
     #expect(read(bounce, rest).problems.map(\.key).contains(key), "\(read(bounce, rest).problems)")
   }
+
+  /// An address from which no mail can come is refused, whatever host this is.
+  @Test(arguments: ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "::ffff:127.0.0.60", "ff02::1", "fe80::1"])
+  func anAddressThatIsNoSourceIsRefused(address: String) {
+    #expect(IPAddress.canonical(address).flatMap(IPAddress.objectionAsSource) != nil)
+    let report = MTAConfig.read(
+      yaml: """
+        api: { master_key: some-master-key }
+        bounce: { domain: b.example, verp_key: "0123456789abcdef0123456789abcdef" }
+        pools: { transactional: { ips: [127.0.0.21, "\(address)"] } }
+        """, environment: [:], hostName: "mta.example", readFile: { _ in nil })
+    #expect(report.problems.map(\.key) == ["pools.transactional.ips"] && report.config == nil, "\(report.problems)")
+  }
+
+  @Test func otherAddressesAreSources() {
+    for address in ["127.0.0.21", "203.0.113.9", "2001:db8::25", "::1", "fd00::1"] { #expect(IPAddress.objectionAsSource(address) == nil) }
+  }
 }

@@ -56,6 +56,10 @@ import Testing
       ).answers
     }
 
+    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
+      try await store.claim(ip: "ip1", host: "host", entries)
+    }
+
     func part(_ domain: String = "b.example", _ org: String = "o") -> GroupPart {
       GroupPart(group: Group(set: "pool:p", domain: domain), organisation: org)
     }
@@ -133,7 +137,7 @@ import Testing
     let settlements = work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [8]) }
     #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 2)
     #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 0)
-    #expect(try await world.store.journalPosition(ip: "ip1") == 77)
+    #expect(try await world.store.journalPosition(ip: "ip1", host: "host") == 77)
     let outcomes = try await world.outcomes()
     #expect(outcomes.count == 2)
     #expect(try MessageRecord(decoding: outcomes[0].record).messageID == "m2")
@@ -237,6 +241,55 @@ import Testing
     _ = try await world.dispatch(3)
     #expect(try await replay(2, 1) == 0)
     #expect(try await replay(99, 1) == 0)
+  }
+
+  /// A journal that knows two attempts of a message that Redis forgot: the newer one stands, in whichever order they are told, and also
+  /// over an attempt that was kept as uncertain.
+  @Test(arguments: [[1, 2], [2, 1]]) func theNewestLineStands(order: [Int]) async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...2).map { world.item($0) })
+    for number: UInt64 in 1...2 {
+      for serial in order {
+        _ = try await world.store.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [UInt8(serial)])])
+      }
+    }
+    let outcomes = try await world.outcomes()
+    #expect(outcomes.filter { $0.serial == 2 }.map(\.outcome) == [[2], [2]])
+    for outcome in outcomes where outcome.number == MessageNumber(1) { _ = try await world.effect(outcome, .final) }
+    #expect(try await world.store.snapshot(MessageNumber(1)) == nil, "the older outcome does nothing")
+    for outcome in outcomes where outcome.number == MessageNumber(2) { _ = try await world.effect(outcome, .keep(until: 9_000_000)) }
+    #expect(try await world.store.snapshot(MessageNumber(2))?.state == .uncertain)
+    #expect(try await world.store.replay(host: "host", [(number: MessageNumber(2), serial: 2, outcome: [9])]).count == 0)
+    #expect(try await world.store.replay(host: "host", [(number: MessageNumber(2), serial: 3, outcome: [9])]).count == 1)
+  }
+
+  /// Redis has lost a dispatch: what its worker has under way stays that worker's, what it has not begun is the queue's.
+  @Test func aWorkerClaimsWhatItHolds() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...4).map { world.item($0) })
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(1)
+    let known = try #require(try await world.store.unsettledWork(ip: "ip1").first)
+    func held(_ number: UInt64, _ serial: Int, _ entry: String) -> HeldEntry {
+      HeldEntry(entryID: entry, number: MessageNumber(number), serial: serial)
+    }
+    let rows: [(entry: HeldEntry, isUnderWay: Bool)] = [
+      (HeldEntry(entryID: known.entryID, number: known.number, serial: known.serial), false),
+      // Lost dispatches: one under way, one not begun.
+      (held(2, 1, "9999999999999-0"), true), (held(3, 1, "9999999999999-1"), false),
+      // Another's now, and gone.
+      (held(known.number.value, known.serial, "9999999999999-2"), true), (held(77, 1, "9999999999999-3"), true),
+    ]
+    #expect(try await world.claim(rows) == [true, true, false, false, false])
+    #expect(try await world.claim(rows) == [true, true, false, false, false])
+    #expect(try await world.dispatch(9).answers[0].numbers == [MessageNumber(3), MessageNumber(4)])
+    // It ends as any other.
+    let settlement = Settlement(entryID: "9999999999999-0", number: MessageNumber(2), serial: 1, outcome: [8])
+    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement]) == 1)
+    // Older news is none.
+    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [false])
   }
 
   @Test func concludeTakesFromWhereverItWaits() async throws {

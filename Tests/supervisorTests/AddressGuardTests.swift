@@ -82,9 +82,10 @@ import Testing
       let body = request.contains("/large") ? String(repeating: "x", count: 5000) : "hello"
       return "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
     }
-    func call(_ path: String, max: Int = 1 << 20) async throws -> GuardedFetch.Answer {
+    func call(_ path: String, host: String = "hooks.example", max: Int = 1 << 20) async throws -> GuardedFetch.Answer {
       let asked = Locked(0)
-      var request = GuardedFetch.Request(url: "http://hooks.example:\(server.port)\(path)")
+      // However it is spelt: the client must not look it up by itself.
+      var request = GuardedFetch.Request(url: "http://\(host):\(server.port)\(path)")
       request.maxAnswer = max
       let answer = try await fetch(["hooks.example": ["127.0.0.61"]], trusted: ["127.0.0.61"], asked: asked).call(request)
       #expect(asked.value == 1)
@@ -92,6 +93,7 @@ import Testing
     }
     #expect(String(decoding: try await call("/").body, as: UTF8.self) == "hello")
     #expect(got.value.contains { $0.lowercased().hasPrefix("host: hooks.example") })
+    #expect(String(decoding: try await call("/", host: "Hooks.EXAMPLE").body, as: UTF8.self) == "hello")
     await #expect(throws: GuardedFetch.Refusal.redirected(302)) { try await call("/away") }
     await #expect(throws: GuardedFetch.Refusal.tooLarge) { try await call("/large", max: 1000) }
     await server.stop()

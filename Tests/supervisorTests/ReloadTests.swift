@@ -56,7 +56,7 @@ import Testing
     ("/var/lib/x", "/var/lib/y", "state_dir"), ("mta.example", "m.example", "hostname"), (":3100", ":3101", "api.listen"),
     ("limits:", "redis: { prefix: other }\nlimits:", "redis.prefix"), ("limits:", "smtp: { port: 26 }\nlimits:", "smtp.port"),
     ("limits:", "runtime_dir: /run/y\nlimits:", "runtime_dir"), ("limits:", "dns: { servers: [127.0.0.1] }\nlimits:", "dns.servers"),
-    ("0123456789abcdef0", "0123456789abcdef1", "bounce.verp_key"), ("limits: {", "limits: { queue_max_mib: 7,", "limits.queue_max_mib"),
+    ("0123456789abcdef0", "0123456789abcdef1", "bounce.verp_key"), ("limits: {", "limits: { queue_max_mib: 9,", "limits.queue_max_mib"),
     ("limits:", "redis: { password: x }\nlimits:", "redis.password"),
     ("limits:", "secret: \"0123456789abcdef0123456789abcdef\"\nlimits:", "secret"),
     ("limits:", "providers: { gmail: { mx: [x.example] } }\nlimits:", "providers.gmail.mx"),

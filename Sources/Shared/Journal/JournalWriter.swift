@@ -16,7 +16,8 @@ package struct JournalWriter: ~Copyable {
   private var offset: Int
 
   /// The caller holds the directory's ``JournalLock``. Starts a new segment; segments past their time go.
-  package init(directory: String, now: Milliseconds) throws(JournalError) {
+  /// - Parameter keepsAll: what lies there is not settled yet.
+  package init(directory: String, now: Milliseconds, keepsAll: Bool = false) throws(JournalError) {
     self.directory = directory
     let last = JournalReader.segments(directory).last
     // A killed process gave back nothing.
@@ -24,7 +25,7 @@ package struct JournalWriter: ~Copyable {
     segment = (last ?? 0) + 1
     descriptor = try Self.open(directory, segment)
     offset = 0
-    JournalReader.removeSegments(directory, lastWrittenBefore: now - Self.retention, keeping: segment)
+    if !keepsAll { JournalReader.removeSegments(directory, lastWrittenBefore: now - Self.retention, keeping: segment) }
     Self.makeSpare(directory)
   }
 

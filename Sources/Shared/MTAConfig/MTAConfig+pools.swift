@@ -56,6 +56,7 @@ extension MTAConfig {
     guard let address = IPAddress.canonical(ip.address) else {
       return reader.problem("ips", "\(ip.address.isEmpty ? "an entry without address" : ip.address) must be an IP address", line: line)
     }
+    if let objection = IPAddress.objectionAsSource(address) { return reader.problem("ips", "\(ip.address) \(objection)", line: line) }
     var ip = ip
     ip.publicAddress = ip.publicAddress == ip.address ? address : IPAddress.canonical(ip.publicAddress) ?? ip.publicAddress
     ip.address = address
@@ -119,6 +120,8 @@ extension MTAConfig {
     limits.orgHourly = reader.integer("limits.org_hourly", upstreamLimit("ORG_DEFAULT_HOURLY_LIMIT"), limits.orgHourly)
     limits.queueMaxMessages = reader.integer("limits.queue_max_messages", 1...1_000_000_000, limits.queueMaxMessages)
     limits.queueMaxMiB = reader.integer("limits.queue_max_mib", 0...1_048_576, 0)
+    // Redis itself takes a few.
+    if (1..<8).contains(limits.queueMaxMiB) { reader.problem("limits.queue_max_mib", "must be 0 or at least 8") }
     limits.minFreeMiB = reader.integer("limits.min_free_mib", 0...1_048_576, limits.minFreeMiB)
     limits.apiRatePerKey = reader.integer("limits.api_rate_per_key", 0...1_000_000, 0)
     limits.apiRatePerIP = reader.integer("limits.api_rate_per_ip", 0...1_000_000, 0)

@@ -47,7 +47,8 @@ extension MTAConfig {
           text: "is not set: mail to postmaster and abuse of our domains is refused, which RFC 5321 does not allow with bounce.listen")
       ] : []
     return ConfigReport(
-      config: reader.problems.isEmpty ? config : nil, problems: reader.problems, notices: notices + tlsNotice + postmasterNotice)
+      config: reader.problems.isEmpty ? config : nil, draft: config, problems: reader.problems,
+      notices: notices + tlsNotice + postmasterNotice)
   }
 
   /// Features of later versions.

@@ -154,12 +154,15 @@ package struct MTAConfig: Sendable {
 /// The outcome of reading: a configuration only when nothing is wrong.
 package struct ConfigReport: Sendable {
   package var config: MTAConfig?
+  /// What could be read, with problems; nil when the file is no mapping.
+  package var draft: MTAConfig?
   package var problems: [ConfigProblem]
   /// Keys that are valid and have no effect in this version.
   package var notices: [ConfigProblem]
 
-  package init(config: MTAConfig?, problems: [ConfigProblem], notices: [ConfigProblem]) {
+  package init(config: MTAConfig?, draft: MTAConfig? = nil, problems: [ConfigProblem], notices: [ConfigProblem]) {
     self.config = config
+    self.draft = draft
     self.problems = problems
     self.notices = notices
   }

@@ -14,6 +14,19 @@ package enum IPAddress {
     return groups[..<7].allSatisfy { $0 == 0 } && groups[7] <= 1
   }
 
+  /// Why mail cannot come from an address, whatever host it is on; nil when it can.
+  package static func objectionAsSource(_ text: String) -> String? {
+    if let octets = v4(text) {
+      if octets[0] == 0 { return "is unspecified" }
+      return octets[0] >= 240 ? "is reserved" : octets[0] >= 224 ? "is a multicast address" : nil
+    }
+    guard let groups = v6(text) else { return "must be an IP address" }
+    if groups.allSatisfy({ $0 == 0 }) { return "is unspecified" }
+    if groups[..<5].allSatisfy({ $0 == 0 }), groups[5] == 0xFFFF { return "is an IPv4 address in IPv6's form: write it as IPv4" }
+    if groups[0] >> 8 == 0xFF { return "is a multicast address" }
+    return groups[0] & 0xFFC0 == 0xFE80 ? "is a link-local address" : nil
+  }
+
   private static func v4(_ text: some StringProtocol) -> [UInt8]? {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 4 else { return nil }

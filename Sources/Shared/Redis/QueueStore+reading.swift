@@ -103,9 +103,15 @@ extension QueueStore {
     try await client.send(RedisCommand("EXISTS", keys.content(hash))).int == 1
   }
 
-  package func journalPosition(ip: String) async throws -> Int64? {
-    try await client.send(RedisCommand("HGET", keys.journal, ip)).int64
+  /// Up to where Redis has settled what this host's journal of an IP says.
+  package func journalPosition(ip: String, host: String) async throws -> Int64? {
+    try await client.send(RedisCommand("HGET", keys.journal, host + " " + ip)).int64
   }
+
+  /// The host that last started a worker for an IP: its stream is that host's to settle.
+  package func owner(ip: String) async throws -> String? { try await client.send(RedisCommand("HGET", keys.owners, ip)).string }
+
+  package func own(ip: String, host: String) async throws { _ = try await client.send(RedisCommand("HSET", keys.owners, ip, host)) }
 
   /// Values of shared counters, 0 where none is.
   package func counters(_ names: [String]) async throws -> [Int] {

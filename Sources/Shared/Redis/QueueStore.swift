@@ -130,6 +130,27 @@ package struct QueueStore: Sendable {
     return (try reply.int(0), try reply.heads(1))
   }
 
+  /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whether it is the worker's to end.
+  /// - Parameter sender: a connection that is not open to all yet; nil = ours.
+  package func claim(
+    ip: String, host: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)], over sender: RedisClient.Sender? = nil
+  ) async throws -> [Bool] {
+    var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
+    command.add(host)
+    command.add(ip)
+    command.add(entries.count)
+    for (entry, isUnderWay) in entries {
+      command.add(entry.entryID)
+      command.add(entry.number.description)
+      command.add(entry.serial)
+      command.add(isUnderWay ? 1 : 0)
+    }
+    let reply = try Reply(sender == nil ? await client.send(command) : await sender?.send(command) ?? .null)
+    let answers = try reply.array(0).map { $0.int == 1 }
+    guard answers.count == entries.count else { throw RedisError.unexpected("claim") }
+    return answers
+  }
+
   /// Applies effects; answers the `done` id of each (nil where it wrote none or its outcome was gone already).
   /// - Parameter policy: what was learnt from these outcomes.
   package func effects(host: String, trimDoneTo: String?, _ items: [EffectItem], policy: [PolicyRow] = []) async throws -> (

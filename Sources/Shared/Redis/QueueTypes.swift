@@ -288,3 +288,14 @@ package struct MessageSnapshot: Sendable {
   /// Messages before it in its own queue, when queued.
   package var position: Int?
 }
+
+/// An entry of an IP's stream that its worker has in hand.
+package struct HeldEntry: Sendable {
+  package var entryID: String
+  package var number: MessageNumber
+  package var serial: Int
+
+  package init(entryID: String, number: MessageNumber, serial: Int) {
+    (self.entryID, self.number, self.serial) = (entryID, number, serial)
+  }
+}

@@ -40,8 +40,10 @@ package struct RedisKeys: Sendable {
   /// String: messages accepted and not ended.
   var live: String { prefix + ":live" }
   /// Set of hosts that share this installation.
-  var hosts: String { prefix + ":hosts" }
-  /// Hash: IP → journal position of its last settle.
+  package var hosts: String { prefix + ":hosts" }
+  /// Hash: IP → host that last started a worker for it.
+  var owners: String { prefix + ":owners" }
+  /// Hash: host, space, IP → journal position of its last settle.
   var journal: String { prefix + ":journal" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }

@@ -337,12 +337,13 @@ local function settle(keys, argv)
       appended = appended + 1
     end
   end
-  if position ~= '' then redis.call('HSET', p .. NAME.journal, ip, position) end
+  if position ~= '' then redis.call('HSET', p .. NAME.journal, host .. ' ' .. ip, position) end
   return appended
 end
 
 -- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, count, then per
--- line: num, serial, outcome. A line acts when its serial is open and not behind the record's. Answers appended, heads.
+-- line: num, serial, outcome. A line acts when its serial is open and not behind the record's: it is newer than what Redis knows, so
+-- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. Answers appended, heads.
 local function replay(keys, argv)
   local p = keys[1]
   local host = argv[1]
@@ -354,12 +355,39 @@ local function replay(keys, argv)
     at = at + 3
     local r = read(p, num)
     local s = tonumber(serial)
-    if r and s > r.f and s >= r.n and take(p, touched, num, r, true) then
+    if r and s > r.f and s >= r.n and (r.s == 's' or r.s == 'u' or take(p, touched, num, r, true)) then
       append_outcome(p, host, num, serial, outcome)
       appended = appended + 1
     end
   end
   return { appended, refresh(p, host, touched) }
+end
+
+-- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch. ARGV host, IP, count, then per message:
+-- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin, and heads.
+-- What is under way becomes the worker's again, from wherever it waits; what is not goes by the queue.
+local function claim(keys, argv)
+  local p = keys[1]
+  local host, ip = argv[1], argv[2]
+  local touched = {}
+  local answers = {}
+  local at = 4
+  for _ = 1, tonumber(argv[3]) do
+    local entry, num, serial, under_way = unpack(argv, at, at + 3)
+    at = at + 4
+    local r = read(p, num)
+    local s = tonumber(serial)
+    local ours = 0
+    if r and r.s == 'd' and r.n == s and r.e == entry then
+      ours = 1
+    elseif r and under_way == '1' and s > r.f and s >= r.n
+      and (r.s == 's' or r.s == 'u' or take(p, touched, num, r, false)) then
+      redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry, 't', '')
+      ours = 1
+    end
+    answers[#answers + 1] = ours
+  end
+  return { answers, refresh(p, host, touched) }
 end
 
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
@@ -720,6 +748,7 @@ local flags = { 'allow-oom' }
 redis.register_function { function_name = 'mta1_dispatch', callback = dispatch, flags = flags }
 redis.register_function { function_name = 'mta1_settle', callback = settle, flags = flags }
 redis.register_function { function_name = 'mta1_replay', callback = replay, flags = flags }
+redis.register_function { function_name = 'mta1_claim', callback = claim, flags = flags }
 redis.register_function { function_name = 'mta1_effects', callback = effects, flags = flags }
 redis.register_function { function_name = 'mta1_feedback', callback = feedback, flags = flags }
 redis.register_function { function_name = 'mta1_leave', callback = leave, flags = flags }

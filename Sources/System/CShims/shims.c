@@ -189,6 +189,12 @@ int64_t shim_peer_uid(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? (int64_t)peer.uid : -1;
 }
 
+pid_t shim_peer_pid(int fd) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : -1;
+}
+
 pid_t shim_listener_pid(const char *path) {
   struct sockaddr_un at = {.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof at.sun_path) return -1;

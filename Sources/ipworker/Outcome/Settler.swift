@@ -9,23 +9,25 @@ struct Settler {
   static let batch = 128
 
   private(set) var waiting: [Settlement] = []
-  private(set) var isFlushing = false
+  private var underWay: [Settlement]?
 
+  var isFlushing: Bool { underWay != nil }
   var isEmpty: Bool { waiting.isEmpty && !isFlushing }
+  var entryIDs: Set<String> { Set((waiting + (underWay ?? [])).map(\.entryID)) }
 
   mutating func add(_ settlement: Settlement) { waiting.append(settlement) }
 
   /// The next batch, when none is under way.
   mutating func begin() -> [Settlement] {
     guard !isFlushing, !waiting.isEmpty else { return [] }
-    isFlushing = true
     let batch = Array(waiting.prefix(Self.batch))
     waiting.removeFirst(batch.count)
+    underWay = batch
     return batch
   }
 
   mutating func end(_ batch: [Settlement], isDone: Bool) {
-    isFlushing = false
+    underWay = nil
     if !isDone { waiting.insert(contentsOf: batch, at: 0) }
   }
 }

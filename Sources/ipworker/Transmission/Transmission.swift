@@ -19,10 +19,18 @@ struct Transmission {
   let entryID: String
 
   func run(on worker: isolated WorkLoop, beforeDot: () throws -> Void, afterDot: () -> Void) async -> AttemptResult {
-    let result = await talk(on: worker, beforeDot, afterDot)
+    var lacksJournal = false
+    let result = await talk(
+      on: worker,
+      {
+        do { try beforeDot() } catch {
+          lacksJournal = true
+          throw error
+        }
+      }, afterDot)
     worker.cuttable[entryID] = nil
-    guard worker.isEnding, result.kind == .connectionFailed else { return result }
-    // Cut by the drain: it says nothing of the host, and no attempt is counted.
+    guard worker.isEnding || lacksJournal, result.kind == .connectionFailed else { return result }
+    // Cut by the drain, or by a journal that could not be written: it says nothing of the host, and no attempt is counted.
     return AttemptResult(kind: .unbegun, sourceIP: worker.sourceIP, at: worker.now())
   }
 

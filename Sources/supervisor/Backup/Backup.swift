@@ -15,7 +15,7 @@ struct Backup {
 
     var version = Self.version
     var at: Milliseconds
-    /// Taken while nothing ran: no message can have left after it.
+    /// Taken while nothing ran, no worker of this host nor another host on the same Redis: no message can have left after it.
     var isFinal: Bool
     var prefix: String
   }
@@ -39,7 +39,9 @@ struct Backup {
     case .failure(.held): lock = nil
     case .failure(let error): throw SetupError("\(config.stateDir): \(error)")
     }
-    let manifest = Manifest(at: SystemClock.now(), isFinal: lock != nil, prefix: config.redis.prefix)
+    let journalLocks = lock == nil ? nil : idleJournals()
+    let isAlone = try config.redis.url == "embedded" || hosts() <= 1
+    let manifest = Manifest(at: SystemClock.now(), isFinal: journalLocks != nil && isAlone, prefix: config.redis.prefix)
     try redis(to: folder, isRunning: lock == nil)
     let files = FileManager.default
     let names = try files.contentsOfDirectory(atPath: config.stateDir)
@@ -47,7 +49,26 @@ struct Backup {
     for name in names where Self.isKept(name) { try files.copyItem(atPath: config.stateDir + "/" + name, toPath: folder + "/" + name) }
     try journals(to: folder)
     try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: folder + "/" + Manifest.name))
-    return withExtendedLifetime(lock) { manifest }
+    return withExtendedLifetime((lock, journalLocks)) { manifest }
+  }
+
+  /// The locks of all journals; nil when a worker has one, as may be for a while after its supervisor was killed. A folder without a lock
+  /// never had a worker.
+  private func idleJournals() -> [JournalLock]? {
+    let root = config.stateDir + "/journal"
+    var locks: [JournalLock] = []
+    for ip in (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []
+    where FileManager.default.fileExists(atPath: "\(root)/\(ip)/lock") {
+      guard case .success(let lock) = JournalLock.take(directory: "\(root)/\(ip)") else { return nil }
+      locks.append(lock)
+    }
+    return locks
+  }
+
+  /// That ever shared this queue.
+  private func hosts() throws -> Int {
+    guard let endpoint = config.redisAccess else { return 0 }
+    return try RedisSnapshot.members(of: RedisKeys(prefix: config.redis.prefix).hosts, endpoint)
   }
 
   private func redis(to folder: String, isRunning: Bool) throws {

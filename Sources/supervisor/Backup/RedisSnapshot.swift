@@ -8,11 +8,7 @@ enum RedisSnapshot {
   /// - Returns: octets written to `path` (an RDB file).
   static func save(_ endpoint: RedisEndpoint, to path: String) throws -> Int {
     let wire = try Wire(endpoint)
-    let password = endpoint.currentPassword
-    if !password.isEmpty {
-      let words = ["AUTH"] + (endpoint.username.isEmpty ? [] : [endpoint.username]) + [password]
-      guard try wire.ask(words).hasPrefix("+") else { throw SetupError("Redis refuses our credentials") }
-    }
+    try authenticate(wire, endpoint)
     // A server that does not know the word is asked all the same: it only lets us leave early.
     _ = try wire.ask(["REPLCONF", "rdb-only", "1"])
     try wire.send(["SYNC"])
@@ -24,6 +20,22 @@ enum RedisSnapshot {
     try wire.copy(length, to: file)
     guard fsync(file) == 0 else { throw SetupError("\(path) cannot be written: \(String(cString: strerror(errno)))") }
     return length
+  }
+
+  /// How many members a set has.
+  static func members(of key: String, _ endpoint: RedisEndpoint) throws -> Int {
+    let wire = try Wire(endpoint)
+    try authenticate(wire, endpoint)
+    let answer = try wire.ask(["SCARD", key])
+    guard answer.hasPrefix(":"), let count = Int(answer.dropFirst()) else { throw SetupError("Redis does not tell its hosts: \(answer)") }
+    return count
+  }
+
+  private static func authenticate(_ wire: Wire, _ endpoint: RedisEndpoint) throws {
+    let password = endpoint.currentPassword
+    guard !password.isEmpty else { return }
+    let words = ["AUTH"] + (endpoint.username.isEmpty ? [] : [endpoint.username]) + [password]
+    guard try wire.ask(words).hasPrefix("+") else { throw SetupError("Redis refuses our credentials") }
   }
 
   /// A blocking connection: this runs in a command of an operator.

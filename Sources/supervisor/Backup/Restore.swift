@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Journal
 import MTAConfig
 import MailModel
 import NIOCore
@@ -40,6 +41,14 @@ struct Restore {
     let owner = Self.owner(stateDir)
     let files = FileManager.default
     try files.createDirectory(atPath: stateDir, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    // Whoever starts meanwhile, by a request at a socket unit, finds another one at work and ends.
+    let lock: JournalLock
+    switch JournalLock.take(directory: stateDir) {
+    case .success(let own): lock = own
+    case .failure(.held): throw SetupError("\(stateDir) is in use: stop the supervisor and its socket units first")
+    case .failure(let error): throw SetupError("\(stateDir): \(error)")
+    }
+    defer { withExtendedLifetime(lock) {} }
     do {
       try await unpack(stateDir)
       let path = stateDir + "/" + Backup.Manifest.name
@@ -48,6 +57,9 @@ struct Restore {
       }
       guard manifest.version == Backup.Manifest.version else {
         throw SetupError("this backup has form \(manifest.version), this version reads form \(Backup.Manifest.version)")
+      }
+      guard !config.secret.isEmpty || files.fileExists(atPath: stateDir + "/secret") else {
+        throw SetupError("this backup has no secret, and the configuration has none: its keys could not be opened")
       }
       guard manifest.prefix == config.redis.prefix else {
         throw SetupError("this backup is of redis.prefix \(manifest.prefix), the configuration says \(config.redis.prefix)")
@@ -91,23 +103,31 @@ struct Restore {
         "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", redisDir, "--save", "", "--dbfilename", "dump.rdb",
         "--appendonly", isSnapshot ? "no" : "yes", "--logfile", redisDir + "/restore.log",
       ], environment: ["PATH=/usr/bin:/bin"], control: nil)
+    let hasEnded = StopFlag()
+    let end = Task {
+      _ = await server.exit()
+      hasEnded.set()
+    }
     let client = RedisClient(
       endpoint: RedisEndpoint(address: .unix(path: socket)), eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
       loadsFunctions: true, clock: SystemClock.now)
     let connection = Task { await client.run() }
     defer { connection.cancel() }
     do {
-      try await wait("redis-server reads the data", atMost: 3_600_000) { client.session != nil }
+      try await wait("redis-server reads the data", atMost: 3_600_000) {
+        guard !hasEnded.isSet else { throw SetupError("redis-server cannot read the backup's data: it is damaged") }
+        return client.session != nil
+      }
       let result = try await edit(QueueStore(client: client, keys: RedisKeys(prefix: config.redis.prefix)), manifest)
       if isSnapshot { try await writeAppendOnly(client) }
       connection.cancel()
       server.send(signal: SIGTERM)
-      _ = await server.exit()
+      await end.value
       for name in ["dump.rdb", "restore.sock", "restore.log"] { try? files.removeItem(atPath: redisDir + "/" + name) }
       return result
     } catch {
       server.send(signal: SIGKILL)
-      _ = await server.exit()
+      await end.value
       throw error
     }
   }

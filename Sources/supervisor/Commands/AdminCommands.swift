@@ -99,22 +99,36 @@ struct AdminCommands: Sendable {
     case "dkim add":
       let domain = arguments["domain"] ?? ""
       guard let ascii = DomainName.ascii(domain), DomainName.isMailDomain(ascii) else { throw APIError.bad("\(domain) is no domain name") }
-      if let pem = arguments["pem"] {
-        do { try await keys.set(domain: ascii, selector: arguments["selector"] ?? "s1", pem: pem) } catch let error as RenderError {
-          throw APIError.bad("the key is not usable: \(error)")
-        } catch let fault as KeyStore.Fault { throw APIError.bad("the key does not fit: \(fault)") }
-      }
-      let registration = try await keys.register(domain: ascii, returnPathHost: nil)
-      return JSONObject([
-        ("domain", .text(ascii)), ("selector", .text(registration.row.selector)), ("dnsRecord", .text(registration.dnsRecord)),
-        ("dnsName", .text("\(registration.row.selector)._domainkey.\(ascii)")), ("created", .bool(registration.isCreated)),
-      ]).string
+      return try await addKey(ascii, selector: arguments["selector"], pem: arguments["pem"])
     case "send":
       let body = arguments["body"] ?? ""
       let answer = try await send.handle(.send, .master) { ByteBuffer(string: body) }
       return answer.body
     default: throw APIError.bad("unknown command \(request.command)")
     }
+  }
+
+  /// Answers the record of the key that was asked for, whichever of the domain's keys that is.
+  private func addKey(_ domain: String, selector: String?, pem: String?) async throws -> String {
+    func answer(_ selector: String, _ record: String, isCreated: Bool) -> String {
+      JSONObject([
+        ("domain", .text(domain)), ("selector", .text(selector)), ("dnsRecord", .text(record)),
+        ("dnsName", .text("\(selector)._domainkey.\(domain)")), ("created", .bool(isCreated)),
+      ]).string
+    }
+    do {
+      if let pem {
+        let selector = selector ?? "s1"
+        return answer(selector, try await keys.set(domain: domain, selector: selector, pem: pem), isCreated: true)
+      }
+      let registration = try await keys.register(domain: domain, returnPathHost: nil, selector: selector)
+      if let selector, selector != registration.row.selector {
+        throw APIError(status: 409, text: "\(domain) has a key already, with selector \(registration.row.selector)")
+      }
+      return answer(registration.row.selector, registration.dnsRecord, isCreated: registration.isCreated)
+    } catch let error as RenderError {
+      throw APIError.bad("the key is not usable: \(error)")
+    } catch let fault as KeyStore.Fault { throw APIError.bad("the key does not fit: \(fault)") }
   }
 
   private static func unknownIP(_ arguments: [String: String]) -> APIError {

@@ -14,7 +14,8 @@ struct AdminProgress: Sendable {
   init(_ tell: @escaping @Sendable (Int) -> Void) { self.tell = tell }
 }
 
-/// Listens on `<runtime_dir>/control.sock` for operators' commands. Only root and the supervisor's own user are heard.
+/// Listens on `<runtime_dir>/control.sock` for operators' commands. Only root and the supervisor's own user are heard, and of these no
+/// worker: one that was taken over is no operator.
 struct AdminServer: Sendable {
   let path: String
   let group: any EventLoopGroup
@@ -54,9 +55,19 @@ private final class AdminSession: ChannelInboundHandler {
   }
 
   func channelActive(context: ChannelHandlerContext) {
-    let uid = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { shim_peer_uid($0) }
-    guard let uid, uid == 0 || uid == Int64(geteuid()) else { return context.close(promise: nil) }
-    self.uid = uid
+    let peer = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+      (uid: shim_peer_uid($0), pid: shim_peer_pid($0))
+    }
+    guard let peer, peer.uid == 0 || peer.uid == Int64(geteuid()), !Self.isWorker(peer.pid) else { return context.close(promise: nil) }
+    uid = peer.uid
+  }
+
+  /// By its program, which a process cannot change; its filter keeps a worker from hiding it (PR_SET_DUMPABLE). Whose program cannot be
+  /// seen is of another user or user namespace, as no worker is.
+  private static func isWorker(_ pid: pid_t) -> Bool {
+    guard pid > 0, let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe") else { return false }
+    // A program that was replaced meanwhile has ` (deleted)` behind its name.
+    return path.split(separator: "/").last.map { $0 == "ipworker" || $0.hasPrefix("ipworker ") } ?? false
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -35,6 +35,7 @@ struct BackupCommand: AsyncParsableCommand {
           try await Tar.run(["-C", folder, "-cf", path, "."])
           try FileManager.default.removeItem(atPath: folder)
         }
+        await AuditLog.note("backup", ["path": path], stateDir: config.stateDir)
         try show(manifest, size)
       } catch {
         try? FileManager.default.removeItem(atPath: folder)
@@ -92,6 +93,7 @@ struct RestoreCommand: AsyncParsableCommand {
           try FileManager.default.copyItem(atPath: path + "/" + name, toPath: target + "/" + name)
         }
       }
+      await AuditLog.note("restore", ["path": path], stateDir: stateDir)
       try show(result, stateDir)
     }
   }

@@ -43,7 +43,9 @@ struct CommonOptions: ParsableArguments {
       reply = try AdminClient.call(
         AdminRequest(command: command, arguments: arguments.compactMapValues { $0 }), socket: socketPath(), progress: { bar?.show($0) })
     } catch AdminClient.Failure.unreachable(let why) {
-      throw CommandFault(code: 3, text: "supervisor not reachable: \(why)")
+      // A faulty file hides where the supervisor listens.
+      let problem = socket == nil ? report().problems.first.map { "; \(configPath): \($0)" } ?? "" : ""
+      throw CommandFault(code: 3, text: "supervisor not reachable: \(why)\(problem)")
     }
     if let fault = reply.fault { throw CommandFault(code: 1, text: fault) }
     return reply.document ?? "null"
@@ -112,10 +114,17 @@ enum Table {
     print(columns.map(\.title), objects.map { object in columns.map { text(object[$0.key]) } })
   }
 
+  /// What others wrote, without what a terminal would obey.
+  static func shown(_ text: String) -> String {
+    text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+      ? text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\\u{\(String($0.value, radix: 16))}" : String($0) }.joined()
+      : text
+  }
+
   static func text(_ value: Any?) -> String {
     switch value {
     case nil, is NSNull: "-"
-    case let text as String: text
+    case let text as String: shown(text)
     case let list as [[String: Any]]:
       list.isEmpty ? "-" : list.map { "\(text($0["reason"])) (\(text($0["key"])), until \(text($0["until"])))" }.joined(separator: "; ")
     case let list as [Any]: list.map { text($0) }.joined(separator: " ")

@@ -51,6 +51,7 @@ struct ImportCommand: AsyncParsableCommand {
           config: config, box: SecretBox(secret: secret), upstreamBox: UpstreamBox(secret: upstreamSecret ?? secret), applies: !dryRun,
           setWarming: { address, day in _ = try common.ask("ip warming", ["address": address, "day": String(day)]) }
         ).run()
+        if !dryRun { await AuditLog.note("import upstream", ["redis": redis], stateDir: config.stateDir) }
         try show(report)
       }
     }
@@ -83,7 +84,7 @@ struct ImportCommand: AsyncParsableCommand {
       Table.print(
         ["KIND", "FOUND", report.applied ? "IMPORTED" : "WOULD IMPORT", "SKIPPED", "FAULTS"],
         report.kinds.map { [$0.kind, "\($0.found)", "\($0.imported)", "\($0.skipped)", "\($0.faults.count)"] })
-      for fault in report.kinds.flatMap(\.faults) { print("- \(fault)") }
+      for fault in report.kinds.flatMap(\.faults) { print("- \(Table.shown(fault))") }
     }
   }
 }

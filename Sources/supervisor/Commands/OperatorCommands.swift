@@ -126,10 +126,15 @@ struct DKIMCommand: ParsableCommand {
   struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Make a domain's key, or set one from a file; prints the DNS record to publish.",
-      discussion: "A domain that has a key keeps it; an Ed25519 key stands beside the RSA key.\n\nExample: supervisor dkim add example.net")
+      discussion: """
+        Without --key a domain that has a key keeps it; with it the key of that kind is replaced. An Ed25519 key stands beside the \
+        RSA key.
+
+        Example: supervisor dkim add example.net
+        """)
     @Argument(help: "The domain.") var domain: String
-    @Option(help: "Selector, with --key.") var selector: String?
-    @Option(help: "File with an RSA private key in PEM; without it one is made.") var key: String?
+    @Option(help: "Selector of a key that is made or set.") var selector: String?
+    @Option(help: "File with an RSA or Ed25519 private key in PEM; without it an RSA key is made.") var key: String?
     @OptionGroup var common: CommonOptions
 
     func run() {
@@ -158,7 +163,11 @@ struct DKIMCommand: ParsableCommand {
       withFaults {
         let document = try common.ask("dkim list")
         if common.json { return print(document) }
-        Table.print(json: document, [("DOMAIN", "domain"), ("SELECTOR", "selector"), ("ADDED", "addedAt"), ("ROTATED", "rotatedAt")])
+        Table.print(
+          json: document,
+          [
+            ("DOMAIN", "domain"), ("SELECTOR", "selector"), ("ED25519", "ed25519Selector"), ("ADDED", "addedAt"), ("ROTATED", "rotatedAt"),
+          ])
       }
     }
   }

@@ -168,6 +168,9 @@ struct Selection: ParsableArguments {
 
   func act(_ command: String, _ done: String, places: String?, _ common: CommonOptions) throws {
     let arguments = ["id": id, "org": org, "domain": domain, "pool": pool, "campaign": campaign, "tag": tag]
+    guard arguments.values.contains(where: { $0 != nil }) else {
+      throw CommandFault(code: 2, text: "give a message's id, or one of --org, --domain, --pool, --campaign, --tag")
+    }
     try Self.act(command, arguments, isOne: id != nil, done, places: places, yes, common)
   }
 

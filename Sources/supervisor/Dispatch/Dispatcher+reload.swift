@@ -9,6 +9,7 @@ extension Dispatcher {
   func setPools(_ pools: [String: [String]]) {
     for ip in index.setPools(pools) {
       allIPs.remove(ip)
+      departedIPs.insert(ip)
       warming.forget(ip)
     }
     signal.fire()

@@ -22,6 +22,8 @@ actor Dispatcher {
   private var pausesVersion = -1
   /// Whose journals are to be told to a run of Redis before anything goes out.
   var allIPs: Set<String>
+  /// IPs of before, whose journals may tell what a run of Redis lost.
+  var departedIPs: Set<String>
   let log: Logger
   let signal: Signal
   var index: LaneIndex
@@ -59,8 +61,9 @@ actor Dispatcher {
 
   init(
     store: QueueStore, host: String, config: MTAConfig, destinations: Destinations, limits: OrganisationLimits,
-    pauses: Pauses, signal: Signal, log: Logger
+    pauses: Pauses, departedIPs: Set<String>, signal: Signal, log: Logger
   ) {
+    self.departedIPs = departedIPs
     self.store = store
     self.host = host
     self.destinations = destinations
@@ -151,7 +154,7 @@ actor Dispatcher {
       return false
     }
     let run = session.runID
-    guard policyRun == run, allIPs.allSatisfy({ replayed[$0] == run }) else {
+    guard policyRun == run, allIPs.union(departedIPs).allSatisfy({ replayed[$0] == run }) else {
       shutRedis(now)
       return false
     }
@@ -303,6 +306,7 @@ actor Dispatcher {
     if isOpen {
       readyIPs.insert(ip)
       allIPs.insert(ip)
+      departedIPs.remove(ip)
     } else {
       readyIPs.remove(ip)
     }

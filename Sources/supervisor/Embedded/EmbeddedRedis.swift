@@ -78,6 +78,13 @@ actor EmbeddedRedis {
     }
   }
 
+  /// An adopted server has what it was started with: it gets what is configured now.
+  func meet(_ sender: RedisClient.Sender) async throws {
+    for (name, value) in [("appendfsync", durability.rawValue), ("maxmemory", "\(maxMiB)mb")] {
+      _ = try await sender.send(RedisCommand("CONFIG", "SET", name, value))
+    }
+  }
+
   /// The server of an earlier life: who listens on our socket.
   private func adopt() throws -> ChildProcess? {
     let pid = shim_listener_pid(socket)

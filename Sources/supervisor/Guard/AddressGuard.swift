@@ -4,13 +4,14 @@ import MailModel
 /// Which addresses a URL that others wrote may lead to: the public Internet, and nothing of this host or its neighbourhood.
 /// Names are judged by the addresses that they resolve to, and the connection is pinned to the one judged (``GuardedFetch``).
 struct AddressGuard: Sendable {
-  /// Of this host: they are public and yet ours.
-  let own: Set<String>
+  /// Of this host, now: they are public and yet ours.
+  let own: @Sendable () -> Set<String>
   /// Let through whatever they are; an operator's word.
   let trusted: Set<String>
 
-  init(own: some Sequence<String>, trusted: some Sequence<String> = []) {
-    self.own = Set(own.compactMap(IPAddress.canonical))
+  /// - Parameter own: asked at each judgement, since addresses come and go.
+  init(own: @autoclosure @escaping @Sendable () -> [String], trusted: some Sequence<String> = []) {
+    self.own = { Set(own().compactMap(IPAddress.canonical)) }
     self.trusted = Set(trusted.compactMap(IPAddress.canonical))
   }
 
@@ -18,7 +19,7 @@ struct AddressGuard: Sendable {
   func refusal(_ text: String) -> String? {
     guard let address = IPAddress.canonical(text) else { return "not an address" }
     if trusted.contains(address) { return nil }
-    if own.contains(address) { return "an address of this host" }
+    if own().contains(address) { return "an address of this host" }
     if address.contains(":") {
       guard let octets = Self.octets(address, AF_INET6, 16) else { return "not an address" }
       return refusal6(octets)

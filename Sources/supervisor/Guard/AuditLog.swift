@@ -49,6 +49,17 @@ actor AuditLog {
     if size >= fileLimit { rotate() }
   }
 
+  /// For commands that work beside the supervisor, on its files.
+  static func note(_ what: String, _ details: [String: String], stateDir: String) async {
+    let path = stateDir + "/audit.jsonl"
+    let isNew = access(path, F_OK) != 0
+    await AuditLog(path: path, log: Logger(label: "audit"))
+      .note(who: "uid \(getuid())", from: nil, what: what, details: details, outcome: "done")
+    // The supervisor writes there too.
+    var owner = stat()
+    if isNew, geteuid() == 0, stat(stateDir, &owner) == 0 { chown(path, owner.st_uid, owner.st_gid) }
+  }
+
   private func rotate() {
     for index in stride(from: Self.kept - 1, through: 1, by: -1) { rename("\(path).\(index)", "\(path).\(index + 1)") }
     rename(path, path + ".1")

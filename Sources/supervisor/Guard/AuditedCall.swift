@@ -58,8 +58,19 @@ extension AdminCommands {
     if AuditLog.isAction(request.command) {
       await audit.note(
         who: "uid \(uid)", from: nil, what: request.command, details: request.arguments,
-        outcome: reply.fault.map { "refused: \($0.prefix(200))" } ?? "done")
+        outcome: (reply.fault ?? reply.document.flatMap(Self.refusal)).map { "refused: \($0.prefix(200))" } ?? "done")
     }
     return reply
+  }
+
+  /// A reload that was refused is answered by a report.
+  private static func refusal(_ document: String) -> String? {
+    struct Report: Decodable {
+      struct Problem: Decodable { var text: String }
+      var applied: Bool
+      var problems: [Problem]
+    }
+    guard let report = try? JSONDecoder().decode(Report.self, from: Data(document.utf8)), !report.applied else { return nil }
+    return report.problems.first?.text ?? "not applied"
   }
 }

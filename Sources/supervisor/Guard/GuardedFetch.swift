@@ -76,7 +76,7 @@ struct GuardedFetch: Sendable {
 
   /// For the moment in which a URL is given to us: what can be said without calling it.
   func judge(_ text: String) async throws(Refusal) -> Target {
-    guard let parts = URLComponents(string: text), var host = parts.host?.lowercased(), !host.isEmpty else { throw .notAURL }
+    guard var parts = URLComponents(string: text), var host = parts.host?.lowercased(), !host.isEmpty else { throw .notAURL }
     let scheme = parts.scheme?.lowercased() ?? ""
     guard schemes.contains(scheme) else { throw .scheme(scheme) }
     guard parts.user == nil, parts.password == nil else { throw .credentials }
@@ -98,7 +98,10 @@ struct GuardedFetch: Sendable {
     for address in found {
       if let kind = addresses.refusal(address) { throw .forbidden(host: host, address: address, kind: kind) }
     }
-    return Target(url: text, host: host, address: first)
+    // The client looks the host up as the URL spells it: so it is spelt as it was judged.
+    parts.host = parts.host?.lowercased()
+    guard let url = parts.string, URL(string: url)?.host == host else { throw .notAURL }
+    return Target(url: url, host: host, address: first)
   }
 
   /// - Throws: ``Refusal``, or the client's error when the far end cannot be reached.
@@ -110,13 +113,13 @@ struct GuardedFetch: Sendable {
     configuration.timeout.connect = min(request.timeLimit, .seconds(5))
     let client = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration)
     let result: Result<Answer, any Error>
-    do { result = .success(try await Self.answer(request, client)) } catch { result = .failure(error) }
+    do { result = .success(try await Self.answer(request, target.url, client)) } catch { result = .failure(error) }
     try? await client.shutdown()
     return try result.get()
   }
 
-  private static func answer(_ request: Request, _ client: HTTPClient) async throws -> Answer {
-    var call = HTTPClientRequest(url: request.url)
+  private static func answer(_ request: Request, _ url: String, _ client: HTTPClient) async throws -> Answer {
+    var call = HTTPClientRequest(url: url)
     call.method = request.method
     for (name, value) in request.headers { call.headers.add(name: name, value: value) }
     if let body = request.body { call.body = .bytes(ByteBuffer(bytes: body)) }

@@ -64,8 +64,7 @@ struct InboundParts: Sendable {
   private static func poster(_ config: MTAConfig, _ client: HTTPClient, _ resolver: DNSResolver?) -> InboundForwarder.Post {
     guard let resolver, !config.smtp.allowLoopbackMX, !config.smtp.sandbox else { return { try await post(client, $0, $1, $2) } }
     let fetch = GuardedFetch(
-      addresses: AddressGuard(own: Set(config.sourceIPs.flatMap { [$0.address, $0.publicAddress] })), schemes: ["http", "https"],
-      ports: nil,
+      addresses: AddressGuard(own: HostAddresses.now() + config.sourceIPs.map(\.publicAddress)), schemes: ["http", "https"], ports: nil,
       group: client.eventLoopGroup, resolve: GuardedFetch.resolving(with: resolver))
     return { url, headers, body in
       var request = GuardedFetch.Request(url: url)

@@ -22,10 +22,14 @@ final class Admission: Sendable {
     self.store = store
     self.config = config
     self.log = log
-    let limits = Pressure.Limits(
+    state = Mutex(State(pressure: Pressure(limits: Self.limits(config))))
+  }
+
+  /// As they are in force now.
+  private static func limits(_ config: ConfigInForce) -> Pressure.Limits {
+    Pressure.Limits(
       minFree: config.limits.minFreeMiB << 20, queueOctets: EmbeddedRedis.memoryLimit(config.limits.queueMaxMiB) << 20,
       queueMessages: config.limits.queueMaxMessages)
-    state = Mutex(State(pressure: Pressure(limits: limits)))
   }
 
   /// Nil = come in.
@@ -68,14 +72,16 @@ final class Admission: Sendable {
       let disk = Self.disk(config.stateDir)
       let memory = await memory()
       let live = try? await store.liveCount()
+      let limits = Self.limits(config)
       let (before, after) = state.withLock { state in
         let before = state.pressure.standing
+        state.pressure.limits = limits
         state.pressure.measured(free: disk?.free, usedMemory: memory?.used, maxMemory: memory?.most, live: live)
         return (before, state.pressure.standing)
       }
       tell(before, after)
       if let disk, let held = reserve.follow(free: disk.free, total: disk.total, minFree: config.limits.minFreeMiB << 20) {
-        log.warning(held ? "the disk reserve is taken" : "the disk is nearly full: its reserve is let go")
+        log.log(level: held ? .info : .warning, held ? "a reserve is kept on the disk" : "the disk is nearly full: its reserve is let go")
       }
       if after.contains(.diskLow), let disk, let memory, SystemClock.monotonic() - compactedAt >= 60_000 {
         compactedAt = SystemClock.monotonic()

@@ -225,7 +225,8 @@ actor Intake {
           suppressedOutcome: Dispatcher.outcome(.suppressed, now), contents: contents, items: items)
         await self.heads(heads)
         return answers
-      } catch let error as RedisError where error == .lost || (wasWritten && error == .notConnected) {
+      } catch let error as RedisError where error == .lost || wasWritten {
+        // Once an answer was lost, no refusal of a repeat says that the first was not done.
         wasWritten = true
         guard SystemClock.monotonic() < giveUp else { throw RedisError.lost }
         try? await Task.sleep(for: .milliseconds(50))

@@ -20,7 +20,7 @@ struct Pressure: Sendable, Equatable {
   private static let memoryOverhead = 2048
   private static let diskOverhead = 6144
 
-  let limits: Limits
+  var limits: Limits
   /// Nil = not known: nothing is refused for it.
   private(set) var free: Int?
   private(set) var usedMemory: Int?

@@ -82,7 +82,9 @@ actor KeyStore {
 
   /// Sets or replaces a domain's key of this kind; the other kind stays.
   /// - Throws: ``RenderError/signing(_:)`` when the key is not usable, ``Fault`` when it does not fit the domain's other key.
-  func set(domain: String, selector: String, pem: String) async throws {
+  /// - Returns: the DNS record of that key.
+  @discardableResult
+  func set(domain: String, selector: String, pem: String) async throws -> String {
     let key = try DKIMKey(domain: domain, selector: selector, pem: pem)
     let now = SystemClock.now()
     let before = try await row(domain)
@@ -101,6 +103,7 @@ actor KeyStore {
       row.rotatedAt = now
       try await write(domain, row)
     }
+    return key.dnsRecord
   }
 
   struct Registration: Sendable {
@@ -110,12 +113,16 @@ actor KeyStore {
   }
 
   /// The domain's key, generated when it has none; never replaces one. `returnPathHost`: nil leaves it, `.some(nil)` clears.
-  func register(domain: String, returnPathHost: String??) async throws -> Registration {
+  /// - Parameter selector: of a key that is made; nil = by its time.
+  func register(domain: String, returnPathHost: String??, selector: String? = nil) async throws -> Registration {
     var isCreated = false
     if try await row(domain) == nil {
       let now = SystemClock.now()
       let pem = try DKIMKey.generate()
-      let fresh = Row(selector: "s\(now)", sealed: try box.seal(pem, for: domain), addedAt: now, rotatedAt: now)
+      let name = selector ?? "s\(now)"
+      // It must be one that can sign.
+      _ = try DKIMKey(domain: domain, selector: name, pem: pem)
+      let fresh = Row(selector: name, sealed: try box.seal(pem, for: domain), addedAt: now, rotatedAt: now)
       isCreated = try await store.setDKIMIfAbsent(domain: domain, try encode(fresh))
       cache[domain] = nil
     }

@@ -42,7 +42,10 @@ struct ConfigDifference: Sendable, Equatable {
   private static let secrets: Set<String> = ["api.master_key"]
 
   /// Members whose key has another name.
-  private static let names = ["requires_identity": "identity.require", "history_retention_days": "history.retention_days"]
+  private static let names = [
+    "requires_identity": "identity.require", "history_retention_days": "history.retention_days", "unsubscribe_url": "unsubscribe.base_url",
+    "redis.has_worker_users": "redis.worker_users",
+  ]
 
   /// Every value by its key; members of the sections one by one.
   private static func leaves(_ config: MTAConfig) -> [String: String] {
@@ -51,7 +54,10 @@ struct ConfigDifference: Sendable, Equatable {
       let name = key(label)
       let mirror = Mirror(reflecting: value)
       if mirror.displayStyle == .struct, !structured.contains(name) {
-        for case (let inner?, let value) in mirror.children { found["\(name).\(key(inner))"] = "\(value)" }
+        for case (let inner?, let value) in mirror.children {
+          let member = "\(name).\(key(inner))"
+          found[names[member] ?? member] = "\(value)"
+        }
       } else {
         found[names[name] ?? name] = "\(value)"
       }

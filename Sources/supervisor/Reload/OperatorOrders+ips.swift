@@ -46,6 +46,7 @@ extension OperatorOrders {
   /// - Throws: 400 naming the field, 409 when it is there already.
   mutating func add(_ new: NewIP, to file: MTAConfig) throws(APIError) -> String {
     guard let address = IPAddress.canonical(new.address) else { throw .bad("address must be an IP address") }
+    if let objection = IPAddress.objectionAsSource(address) { throw .bad("address \(objection)") }
     guard file.pools.contains(where: { $0.name == new.pool }) else {
       throw .bad("pool must be one of: " + file.pools.map(\.name).joined(separator: ", "))
     }

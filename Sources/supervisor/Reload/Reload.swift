@@ -58,7 +58,7 @@ actor Reload {
 
   private func reread() async -> ReloadReport {
     let read = parts.source.read()
-    guard let new = read.config else { return ReloadReport(problems: read.problems) }
+    guard let new = read.config else { return ReloadReport(problems: read.problems + (await restartProblems(read))) }
     do {
       let changes = try await change(to: new, await parts.fleet.orders) {}
       file = new
@@ -70,6 +70,20 @@ actor Reload {
     } catch {
       return ReloadReport(problems: [ConfigProblem(key: "", line: nil, text: "\(error)")])
     }
+  }
+
+  /// What would need a restart in a file that has other problems too: everything is said at once.
+  private func restartProblems(_ read: ConfigReport) async -> [ConfigProblem] {
+    guard let draft = read.draft else { return [] }
+    let faulty = read.problems.map(\.key)
+    // A faulty value was not read, and a faulty section not as it stands there.
+    let keys = ConfigDifference(from: parts.config.current, to: await parts.fleet.orders.over(draft).config).needsRestart
+      .filter { key in !faulty.contains { $0 == key || $0.hasPrefix(key + ".") || key.hasPrefix($0 + ".") } }
+    return keys.map { parts.source.located(Self.needsRestart($0)) }
+  }
+
+  private static func needsRestart(_ key: String) -> ConfigProblem {
+    ConfigProblem(key: key, line: nil, text: "cannot change while the supervisor runs: it needs a restart")
   }
 
   /// - Returns: the address as it is spelt from now on.
@@ -121,10 +135,7 @@ actor Reload {
     guard problems.isEmpty else { throw Refusal(problems: problems) }
     let difference = ConfigDifference(from: before, to: next)
     guard difference.needsRestart.isEmpty else {
-      throw Refusal(
-        problems: difference.needsRestart.map {
-          ConfigProblem(key: $0, line: nil, text: "cannot change while the supervisor runs: it needs a restart")
-        })
+      throw Refusal(problems: difference.needsRestart.map(Self.needsRestart))
     }
     var rows: [String: String] = [:]
     if difference.hasOtherPools {

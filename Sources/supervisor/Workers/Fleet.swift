@@ -73,9 +73,7 @@ actor Fleet {
     ordersPath = config.stateDir + "/operator.json"
     let orders = try OperatorOrders.read(ordersPath)
     self.orders = orders
-    let known = Set(config.sourceIPs.map(\.address))
-    let journals = (try? FileManager.default.contentsOfDirectory(atPath: settings.journalRoot)) ?? []
-    removed = journals.filter { !known.contains($0) && IPAddress.canonical($0) != nil }.map { address in
+    removed = Self.departed(config.current, journalRoot: settings.journalRoot).map { address in
       WorkerLife(
         ip: MTAConfig.SourceIP(address: address, publicAddress: address, ehloName: config.hostname, isWarmed: false),
         settings: settings, pulled: OperatorOrders.Pull(since: SystemClock.now(), reason: "not in the configuration"))
@@ -85,6 +83,13 @@ actor Fleet {
     for (ip, cause, pull) in pulled { causes.add(cause, pull, to: ip) }
     self.causes = causes
     lives = config.sourceIPs.map { WorkerLife(ip: $0, settings: settings, pulled: causes.shown($0.address)?.pull) }
+  }
+
+  /// Addresses of before that have a journal.
+  static func departed(_ config: MTAConfig, journalRoot: String) -> [String] {
+    let known = Set(config.sourceIPs.map(\.address))
+    let journals = (try? FileManager.default.contentsOfDirectory(atPath: journalRoot)) ?? []
+    return journals.filter { !known.contains($0) && IPAddress.canonical($0) != nil }
   }
 
   /// Runs every worker until cancelled, and waits for their end.

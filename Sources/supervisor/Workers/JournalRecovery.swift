@@ -15,8 +15,10 @@ struct JournalRecovery {
   /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
   func run(ip: String, directory: String, blames: Bool, now: Milliseconds) async throws -> Bool {
     let (attempts, position) = try JournalReader.read(directory: directory)
-    let entries = try await store.unsettledWork(ip: ip)
-    let stored = try await store.journalPosition(ip: ip) ?? 0
+    // The stream of an IP that has moved is its new host's: what our journal does not know there is that one's mail.
+    let isOurs = try await store.owner(ip: ip).map { $0 == host } ?? true
+    let entries = isOurs ? try await store.unsettledWork(ip: ip) : []
+    let stored = try await store.journalPosition(ip: ip, host: host) ?? 0
     var settlements: [Settlement] = []
     var decided: [JournalLine] = []
     for entry in entries {
@@ -29,8 +31,8 @@ struct JournalRecovery {
         Settlement(entryID: entry.entryID, number: entry.number, serial: entry.serial, outcome: outcome))
     }
     // What Redis may have lost: lines behind the position of its last settle.
-    let lost = attempts.filter { $0.value.position > stored && ($0.value.outcome != nil || $0.value.hasDot) }
-    for (key, attempt) in lost where attempt.outcome == nil {
+    let lost = attempts.filter { $0.value.position > stored && ($0.value.outcome != nil || $0.value.hasDot || $0.value.hasBegun) }
+    for (key, attempt) in lost where attempt.outcome == nil && attempt.hasDot {
       decided.append(
         JournalLine(
           kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, blames: blames, now: now)))
@@ -76,7 +78,7 @@ struct JournalRecovery {
   /// What was decided is written down before it is told, so that it stands if Redis loses it.
   private func write(_ lines: [JournalLine], _ directory: String, _ now: Milliseconds) throws {
     guard !lines.isEmpty else { return }
-    var writer = try JournalWriter(directory: directory, now: now)
+    var writer = try JournalWriter(directory: directory, now: now, keepsAll: true)
     for line in lines { try writer.append(line) }
   }
 }

@@ -214,7 +214,8 @@ actor WorkerLife {
         }
         let hangs = SystemClock.monotonic() > deadline
         mayBeBlamed = hangs
-        if hangs, let pid { killHolder(pid) }
+        // Between a worker's birth and its first line there the file tells of us.
+        if hangs, let pid, pid != getpid() { killHolder(pid) }
         try await Task.sleep(for: .milliseconds(50))
       case .failure(let error): throw error
       }
@@ -234,6 +235,7 @@ actor WorkerLife {
     lacksRedis = false
     do {
       let lock = try await takeLock()
+      try await settings.store.own(ip: ip.address, host: settings.host)
       _ = try await recover(holding: lock)
       try await settings.store.prepareStream(ip: ip.address)
       try await start()

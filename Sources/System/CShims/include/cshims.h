@@ -35,6 +35,8 @@ int64_t shim_clock_base(void);
 int64_t shim_monotonic_ms(void);
 /* uid of the peer of a Unix socket, -1 when unknown. */
 int64_t shim_peer_uid(int fd);
+/* pid of the peer of a Unix socket when it connected; -1 when unknown, 0 when it is of another pid namespace. */
+pid_t shim_peer_pid(int fd);
 /* The process that listens on a Unix socket, -1 when none does. */
 pid_t shim_listener_pid(const char *path);
 int shim_socketpair(int fds[2]);
