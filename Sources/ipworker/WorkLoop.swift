@@ -148,7 +148,7 @@ actor WorkLoop {
       do {
         guard hasMetReader else {
           isReaderNew = true
-          try await Task.sleep(for: .milliseconds(5))
+          try await Task.sleep(for: .milliseconds(10))
           continue
         }
         if isReaderNew {
@@ -351,7 +351,7 @@ actor WorkLoop {
     var lost: Set<String> = []
     for start in stride(from: 0, to: held.count, by: 256) {
       let slice = Array(held[start..<min(start + 256, held.count)])
-      let isOurs = try await store.claim(ip: sourceIP, host: settings.host, slice, over: sender)
+      let isOurs = try await store.claim(ip: sourceIP, slice, over: sender)
       for (row, isOurs) in zip(slice, isOurs) where !isOurs && !row.isUnderWay { lost.insert(row.entry.entryID) }
     }
     guard !lost.isEmpty else { return }

@@ -74,9 +74,14 @@ import Testing
     #expect(report.uncertainUnseen <= rig.deaths.count)
     print(report.explanations.joined(separator: "\n"))
     if !report.isExact {
-      let words = ["life sign", "given up", "forbidden", "crash loop", "exit=signal(6)", "exit=signal(4)", "exit=signal(11)"]
+      let words = [
+        "life sign", "given up", "forbidden", "crash loop", "exit=signal(6)", "exit=signal(4)", "exit=signal(11)", "exit=code",
+        "left to the",
+      ]
       let lines = rig.mta.logText().split(separator: "\n").filter { line in words.contains { line.contains($0) } }
       print(lines.suffix(100).joined(separator: "\n"))
+      let suspect = (report.lost + report.twice + report.wrong).first.map { String($0.prefix { $0 != ":" }) } ?? "-"
+      print(rig.mta.describe(suspect))
     }
     print(
       """

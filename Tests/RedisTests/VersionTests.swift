@@ -47,8 +47,8 @@ import Testing
 
   @Test(
     arguments: [
-      (nil, nil), ("1", nil), ("2", "the queue in Redis has format 2, and this version knows formats up to 1"),
-      ("0", "the queue in Redis has format 0, which this version (format 1) cannot migrate"), ("x", "is no format number: x"),
+      (nil, nil), ("1", nil), ("2", nil), ("3", "the queue in Redis has format 3, and this version knows formats up to 2"),
+      ("0", "the queue in Redis has format 0, which this version (format 2) cannot migrate"), ("x", "is no format number: x"),
     ] as [(String?, String?)])
   func formatsAreReadOrRefused(found: String?, refusal: String?) async throws {
     let redis = try await RedisFixture()
@@ -61,7 +61,35 @@ import Testing
       #expect(try redis.cli("GET", "{mta}:format") == found)
     } else {
       #expect(client.session != nil)
-      #expect(try redis.cli("GET", "{mta}:format") == "1")
+      #expect(try redis.cli("GET", "{mta}:format") == "2")
+    }
+  }
+
+  /// A queue of format 1, as that version left it: what waits goes on from where it was.
+  @Test func aQueueOfFormatOneIsMigrated() async throws {
+    let redis = try await RedisFixture()
+    defer { redis.stop() }
+    try redis.cli("SET", "{mta}:format", "1")
+    let record = MessageRecord(
+      messageID: "old", workAttemptID: nil, organisation: "o", recipient: "u@b.example", pool: "p", dkimDomain: "d", returnPathLocal: "l",
+      returnPathHost: "h", acceptedAt: 1, expiresAt: 9_000_000, deliveryDomain: "production", contentSize: 1)
+    let number = MessageNumber(7)
+    let (client, run) = try await connect(redis)
+    var old = RedisCommand(
+      "HSET", "{mta}:m:\(number)", "s", "q", "n", "1", "f", "1", "r", "2", "g", "pool:p b.example", "o", "o", "z", "5", "c", "h")
+    for word in ["x", "9000000", "d", "u@b.example", "m"] { old.add(word) }
+    old.add(record.encoded())
+    _ = try await client.send(old)
+    run.cancel()
+    for _ in 1...2 {
+      let (client, run) = try await connect(redis, check: true)
+      defer { run.cancel() }
+      #expect(try redis.cli("GET", "{mta}:format") == "2")
+      let found = try #require(try await QueueStore(client: client, keys: RedisKeys(prefix: "mta")).snapshot(number))
+      #expect(found.record.messageID == "old" && found.state == .queued && found.deferrals == 2 && found.serial == 1)
+      #expect(try redis.cli("HKEYS", "{mta}:m:\(number)").split(separator: "\n").sorted() == ["f", "n", "r", "s"])
+      // Cut off before it was marked, it is begun again.
+      try redis.cli("SET", "{mta}:format", "1")
     }
   }
 }

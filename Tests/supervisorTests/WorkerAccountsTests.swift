@@ -118,7 +118,13 @@ import Testing
       ["FLUSHALL"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["KEYS", "*"], ["SCAN", "0"], ["EVAL", "return 1", "0"], ["FUNCTION", "LIST"],
       ["MONITOR"], ["CLIENT", "LIST"], ["SHUTDOWN"], ["GET", "{mta}:live"], ["HGETALL", "{mta}:dkim"],
       ["HGETALL", "{mta}:cred"], ["HSET", "{mta}:c:h", "b", "x"], ["XADD", "{mta}:ip:10.0.0.1", "*", "n", "1"],
-      ["XADD", "{mta}:done:host", "*", "d", "x"], ["XRANGE", "{mta}:ip:10.0.0.1", "-", "+"], ["HGET", "{mta}:m:2", "m"],
+      ["XADD", "{mta}:done:host", "*", "d", "x"], ["XRANGE", "{mta}:ip:10.0.0.1", "-", "+"], ["HGET", "{mta}:m:2", "s"],
+      ["HMGET", "{mta}:r:2", "m", "c"], ["HMGET", "{mta}:r:1", "m"], ["HSET", "{mta}:r:1", "m", "x"],
+      ["HSET", "{mta}:r:2", "g", "pool:p evil.example"],
+      ["ZREM", "{mta}:q:pool:p b.example o", "x"], ["ZRANGE", "{mta}:q:pool:p b.example o", "0", "-1"], ["HDEL", "{mta}:held", "x"],
+      ["XADD", "{mta}:wake", "*", "h", "x"], ["XADD", "{mta}:out:elsewhere", "*", "n", "1"], ["HGET", "{mta}:dir", "x"],
+      ["INCR", "{mta}:seq"],
+      ["HSET", "{mta}:owners", "10.0.0.2", "host"],
     ] {
       #expect(
         await isForbidden {
@@ -127,13 +133,16 @@ import Testing
           _ = try await worker.client.send(command)
         }, "\(words)")
     }
-    for function in ["mta1_accept", "mta1_dispatch", "mta1_effects", "mta1_feedback", "mta1_leave", "mta1_rejoin", "mta1_resend"] {
+    for function in [
+      "mta1_accept", "mta1_dispatch", "mta1_effects", "mta1_feedback", "mta1_leave", "mta1_rejoin", "mta1_resend", "mta1_records",
+      "mta1_migrate",
+    ] {
       #expect(
         await isForbidden { _ = try await worker.client.send(RedisCommand.function(function, prefix: "{mta}")) }, "\(function)")
     }
   }
 
-  /// Replay takes a message from wherever Redis remembers it: each way needs its keys.
+  /// Replay ends a message wherever Redis remembers it. What is left of it there is stale, and dropped by whoever meets it.
   @Test func aWorkerMayReplayItsJournal() async throws {
     let world = try await World()
     defer { world.stop() }
@@ -141,22 +150,23 @@ import Testing
     try await world.store.prepareStream(ip: "10.0.0.2")
     let worker = try await world.worker("10.0.0.1")
     func replay(_ number: UInt64, _ serial: Int) async throws -> Int {
-      try await worker.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [9])]).count
+      try await worker.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [9])])
     }
     try await world.accept(4, to: "10.0.0.1")
+    try await world.accept(5, to: "10.0.0.2")
     try await world.accept(1)
     try await world.accept(2, due: 8_000_000)
     try await world.accept(3)
     #expect(try await world.store.hold(host: "host", reason: "content", [MessageNumber(3)]).count == 1)
-    // A second host, so that heads are told to it too.
-    _ = try world.redis.cli("SADD", "{mta}:hosts", "host", "elsewhere")
     #expect(try await replay(1, 1) == 1)
     #expect(try await replay(2, 1) == 1)
     #expect(try await replay(3, 1) == 1)
     #expect(try await replay(4, 1) == 1)
     #expect(try await world.store.unsettledWork(ip: "10.0.0.1").isEmpty)
+    #expect(try await world.store.ready(host: "host", now: 9_000_000, limit: 10).moved == 1)
+    #expect(try await world.store.unhold(host: "host", now: 1, [MessageNumber(3)]).count == 0)
+    #expect(try world.redis.cli("HLEN", "{mta}:held") == "0")
     // In another worker's stream under the same serial: left to the supervisor.
-    try await world.accept(5, to: "10.0.0.2")
     #expect(await isForbidden { _ = try await replay(5, 1) })
     #expect(try await world.store.unsettledWork(ip: "10.0.0.2").count == 1)
   }

@@ -1,15 +1,25 @@
 /// The number of the format in which the queue lies in Redis. Raise it with every change that an older version would misread,
 /// and add the step from the format before to ``steps``.
 package enum QueueFormat {
-  package static let current = 1
+  package static let current = 2
 
   /// A queue that this version cannot read.
   package struct Unreadable: Error, Equatable, CustomStringConvertible {
     package var description: String
   }
 
-  /// How a format becomes the next: by its number. None yet, as there was no other.
-  private static let steps: [Int: @Sendable (RedisKeys, RedisClient.Sender) async throws -> Void] = [:]
+  /// How a format becomes the next: by its number. Each may be cut off anywhere and begun again.
+  private static let steps: [Int: @Sendable (RedisKeys, RedisClient.Sender) async throws -> Void] = [
+    // What a message is moved out of workers' reach.
+    1: { keys, sender in
+      var cursor = "0"
+      repeat {
+        var command = RedisCommand.function("mta1_migrate", prefix: keys.prefix)
+        command.add(cursor)
+        cursor = try await sender.send(command).string ?? "0"
+      } while cursor != "0"
+    }
+  ]
 
   /// Finds out the format of the queue behind a fresh connection, migrates an older one, and marks a new one.
   /// - Throws: ``Unreadable`` when the queue is of a newer format, or of an older one without a way to here.

@@ -164,10 +164,12 @@ extension QueueStore {
 
   package func snapshot(_ number: MessageNumber) async throws -> MessageSnapshot? {
     let key = number.description
-    let flat = try await client.send(RedisCommand("HGETALL", keys.message(key))).array ?? []
     var fields: [String: RESPValue] = [:]
-    for index in stride(from: 0, to: flat.count - 1, by: 2) {
-      if let name = flat[index].string { fields[name] = flat[index + 1] }
+    for name in [keys.message(key), keys.record(key)] {
+      let flat = try await client.send(RedisCommand("HGETALL", name)).array ?? []
+      for index in stride(from: 0, to: flat.count - 1, by: 2) {
+        if let name = flat[index].string { fields[name] = flat[index + 1] }
+      }
     }
     guard let state = fields["s"]?.string.flatMap(MessageSnapshot.State.init), let bytes = fields["m"]?.bytes,
       let group = fields["g"]?.string.flatMap({ Group($0) }), let organisation = fields["o"]?.string

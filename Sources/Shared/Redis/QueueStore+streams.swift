@@ -76,14 +76,28 @@ extension QueueStore {
           let serial = entry.fields["a"]?.int, let bytes = entry.fields["o"]?.bytes
         {
           outcomes.append(
-            StoredOutcome(
-              id: entry.id, number: number, serial: serial, outcome: bytes, record: entry.fields["m"]?.bytes ?? [],
-              deferrals: entry.fields["r"]?.int ?? 0, crashMarks: entry.fields["k"]?.int ?? 0,
-              group: entry.fields["g"]?.string.flatMap { Group($0) }))
+            StoredOutcome(id: entry.id, number: number, serial: serial, outcome: bytes, record: [], deferrals: 0, crashMarks: 0))
         }
       }
     }
+    try await addRecords(&outcomes)
     return (outcomes, woken, lastWake)
+  }
+
+  /// What the outcomes are about. One whose message is gone keeps an empty record: its effects do nothing.
+  private func addRecords(_ outcomes: inout [StoredOutcome]) async throws {
+    guard !outcomes.isEmpty else { return }
+    var command = RedisCommand.function("mta1_records", prefix: keys.prefix, capacity: outcomes.count * 24 + 64)
+    for outcome in outcomes { command.add(outcome.number.description) }
+    let rows = try await client.send(command).array ?? []
+    guard rows.count == outcomes.count else { throw RedisError.unexpected("records") }
+    for (index, row) in rows.enumerated() {
+      guard let row = row.array, row.count == 4, let record = row[0].bytes else { continue }
+      outcomes[index].record = record
+      outcomes[index].deferrals = row[1].int ?? 0
+      outcomes[index].crashMarks = row[2].int ?? 0
+      outcomes[index].group = row[3].string.flatMap { Group($0) }
+    }
   }
 
   /// Id of the newest wake row: where a fresh index starts to tail.

@@ -117,7 +117,7 @@ package struct QueueStore: Sendable {
   /// - Parameter sender: a connection that is not open to all yet; nil = ours.
   package func replay(
     host: String, _ lines: [(number: MessageNumber, serial: Int, outcome: [UInt8])], over sender: RedisClient.Sender? = nil
-  ) async throws -> (count: Int, heads: [QueueHead]) {
+  ) async throws -> Int {
     var command = RedisCommand.function("mta1_replay", prefix: keys.prefix, capacity: lines.count * 300 + 128)
     command.add(host)
     command.add(lines.count)
@@ -126,17 +126,15 @@ package struct QueueStore: Sendable {
       command.add(line.serial)
       command.add(line.outcome)
     }
-    let reply = try Reply(sender == nil ? await client.send(command) : await sender?.send(command) ?? .null)
-    return (try reply.int(0), try reply.heads(1))
+    return try await (sender == nil ? client.send(command) : sender?.send(command) ?? .null).int ?? 0
   }
 
   /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whether it is the worker's to end.
   /// - Parameter sender: a connection that is not open to all yet; nil = ours.
   package func claim(
-    ip: String, host: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)], over sender: RedisClient.Sender? = nil
+    ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)], over sender: RedisClient.Sender? = nil
   ) async throws -> [Bool] {
     var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
-    command.add(host)
     command.add(ip)
     command.add(entries.count)
     for (entry, isUnderWay) in entries {
@@ -145,8 +143,8 @@ package struct QueueStore: Sendable {
       command.add(entry.serial)
       command.add(isUnderWay ? 1 : 0)
     }
-    let reply = try Reply(sender == nil ? await client.send(command) : await sender?.send(command) ?? .null)
-    let answers = try reply.array(0).map { $0.int == 1 }
+    let reply = try await sender == nil ? client.send(command) : sender?.send(command) ?? .null
+    let answers = (reply.array ?? []).map { $0.int == 1 }
     guard answers.count == entries.count else { throw RedisError.unexpected("claim") }
     return answers
   }

@@ -14,17 +14,11 @@ extension RedisKeys {
     let functions = Self.workerFunctions.map { "+fcall|\($0)" }
     return ["resetkeys", "resetchannels", "-@all", "+ping", "+time", "+info", "+wait"] + functions + ["~\(prefix)"] + [
       "(+xreadgroup +xack +xdel ~\(self.ip(ip)))",
+      // Contents are known by the hash of what is in them: who does not have the mail does not know the name.
       "(+hget %R~\(content("*")))",
       "(+hmget %R~\(message("*")))",
-      "(+hset %W~\(message("*")) %W~\(journal) %W~\(directory))",
-      "(+xadd %W~\(outcomes(host)) %W~\(wake))",
-      // Replay: a message is taken from wherever it waits, and the directory told.
-      "(+zrem %W~\(queue("*")) %W~\(due))",
-      "(+zcard +zrange %R~\(queue("*")))",
-      "(+hdel %W~\(held) %W~\(directory))",
-      "(+hget %R~\(directory))",
-      "(+scard %R~\(hosts))",
-      "(+incr ~\(sequence))",
+      "(+hset %W~\(message("*")) %W~\(journal))",
+      "(+xadd %W~\(outcomes(host)))",
     ]
   }
 }

@@ -8,15 +8,17 @@ package struct RedisKeys: Sendable {
 
   /// Suffix by name, as `mta1_names` answers it.
   package static let suffixes: [String: String] = [
-    "message": ":m:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
+    "message": ":m:", "record": ":r:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
     "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
     "sessions": ":conn:", "feedback": ":fb:", "unsubscribed": ":uns:",
   ]
 
-  /// Hash, one message. Written by accept, dispatch, settle, effects; gone at its end.
+  /// Hash, where one message is. Written by accept, dispatch, settle, effects; gone at its end.
   func message(_ number: String) -> String { prefix + ":m:" + number }
+  /// Hash, what it is; no worker's.
+  func record(_ number: String) -> String { prefix + ":r:" + number }
   /// Hash `b` zstd octets, `n` messages that use them.
   func content(_ hash: String) -> String { prefix + ":c:" + hash }
   /// Sorted set of one part: score → message number.

@@ -3,12 +3,14 @@
 -- KEYS[1] of every Function is the prefix with its hash tag, `{mta}`; every other name is built here, from NAME, which a
 -- test compares with RedisKeys.swift. Policy time is an argument; only leases and deadlines read Redis's own TIME.
 --
--- Message hash `m:<num>`: s state (q queued, d dispatched, w due later, h held, s settled and not yet reduced,
--- u uncertain and kept), n attempt serial, f highest settled serial, r deferrals, k crash marks, g group, o organisation,
--- z score, c content hash, x expiry, d recipient as suppression compares it, m the record, e stream entry, i IP, t counters charged.
+-- A message is two hashes. What it is stands in `r:<num>`, which no worker reads or writes: m the record, c content hash, g group,
+-- o organisation, z score, x expiry, d recipient as suppression compares it. Where it is stands in `m:<num>`, which workers settle: s state
+-- (q queued, d dispatched, w due later, h held, s settled and not yet reduced, u uncertain and kept), n attempt serial, f highest settled
+-- serial, r deferrals, k crash marks, e stream entry, i IP, t counters charged. A worker's Functions take nothing out of queues: a number that
+-- is in a queue, index or list while its state says otherwise is stale, and whoever meets it drops it.
 
 local NAME = {
-  message = ':m:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
+  message = ':m:', record = ':r:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
   policy = ':policy', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
@@ -18,6 +20,7 @@ local INLINE_LIMIT = 32768
 local WAKE_CAP = 100000
 
 local function message_key(p, num) return p .. NAME.message .. num end
+local function record_key(p, num) return p .. NAME.record .. num end
 local function queue_key(p, part) return p .. NAME.queue .. part end
 
 -- Brings the directory row of each touched part up to date. Answers a sequence number, then part, count, head score,
@@ -84,14 +87,23 @@ local function take(p, touched, num, r, even_dispatched)
   return true
 end
 
-local FIELDS = { 's', 'n', 'f', 'g', 'o', 'z', 'e', 'i', 't', 'c', 'k' }
-local function read(p, num)
-  local v = redis.call('HMGET', message_key(p, num), unpack(FIELDS))
+-- Where a message is.
+local function read_state(p, num)
+  local v = redis.call('HMGET', message_key(p, num), 's', 'n', 'f', 'e', 'i', 't', 'k')
   if not v[1] then return nil end
   return {
-    s = v[1], n = tonumber(v[2] or 0), f = tonumber(v[3] or 0), g = v[4], o = v[5], z = v[6], e = v[7], i = v[8],
-    t = v[9], c = v[10], k = tonumber(v[11] or 0),
+    s = v[1], n = tonumber(v[2] or 0), f = tonumber(v[3] or 0), e = v[4], i = v[5], t = v[6], k = tonumber(v[7] or 0),
   }
+end
+
+-- Where it is and what; not for workers.
+local function read(p, num)
+  local r = read_state(p, num)
+  if not r then return nil end
+  local v = redis.call('HMGET', record_key(p, num), 'g', 'o', 'z', 'c')
+  if not v[1] then return nil end
+  r.g, r.o, r.z, r.c = v[1], v[2], v[3], v[4]
+  return r
 end
 
 -- What was charged when a message was dispatched and did not go is given back, once; with a kind, only that kind.
@@ -109,7 +121,7 @@ end
 
 -- A message's end: record, content reference, expiry row, live count.
 local function release(p, num, content)
-  redis.call('DEL', message_key(p, num))
+  redis.call('DEL', message_key(p, num), record_key(p, num))
   redis.call('ZREM', p .. NAME.expiry, num)
   redis.call('DECR', p .. NAME.live)
   if content and content ~= '' then
@@ -144,13 +156,10 @@ local function suppress(p, scope, address, row)
   if not old or string.match(old, '^%d+') ~= '0' then redis.call('HSET', key, address, row) end
 end
 
--- Closes a serial and appends its outcome, with what the reducer needs of the record, so that it reads nothing else.
+-- Closes a serial and appends its outcome; the reducer reads the record by `records`.
 local function append_outcome(p, host, num, serial, outcome)
-  local key = message_key(p, num)
-  local v = redis.call('HMGET', key, 'm', 'r', 'k', 'g')
-  redis.call('HSET', key, 's', 's', 'n', serial, 'f', serial)
-  redis.call('XADD', p .. NAME.outcomes .. host, '*', 'n', num, 'a', serial, 'o', outcome, 'm', v[1], 'r', v[2] or 0,
-    'k', v[3] or 0, 'g', v[4])
+  redis.call('HSET', message_key(p, num), 's', 's', 'n', serial, 'f', serial)
+  redis.call('XADD', p .. NAME.outcomes .. host, '*', 'n', num, 'a', serial, 'o', outcome)
 end
 
 local function now_ms()
@@ -209,8 +218,8 @@ local function accept(keys, argv)
       else
         status = 'ok'
         if redis.call('HINCRBY', c, 'n', 1) == 1 then redis.call('HSET', c, 'b', contents[hash]) end
-        redis.call('HSET', message_key(p, num), 's', 'q', 'n', 0, 'r', 0, 'g', group, 'o', org, 'z', score, 'c', hash,
-          'x', expiry, 'd', address, 'm', record)
+        redis.call('HSET', message_key(p, num), 's', 'q', 'n', 0, 'r', 0)
+        redis.call('HSET', record_key(p, num), 'g', group, 'o', org, 'z', score, 'c', hash, 'x', expiry, 'd', address, 'm', record)
         redis.call('ZADD', p .. NAME.expiry, expiry, num)
         redis.call('HSET', id_key, 'w' .. org, num .. ' ' .. untl .. ' ' .. now .. ' ' .. nonce .. ' ' .. message_id)
         if redis.call('PTTL', id_key) < 0 then
@@ -287,17 +296,20 @@ local function dispatch(keys, argv)
       for index = 1, #popped, 2 do
         local num = popped[index]
         local key = message_key(p, num)
-        local v = redis.call('HMGET', key, 'c', 'm', 'k', 'o', 'd', 'n')
-        if v[2] and is_suppressed(p, v[4], v[5], now) then
-          append_outcome(p, host, num, v[6], suppressed_outcome)
-        elseif v[2] then
+        local v = redis.call('HMGET', record_key(p, num), 'c', 'm', 'g', 'o', 'd')
+        local w = redis.call('HMGET', key, 's', 'n', 'k')
+        if not v[2] or w[1] ~= 'q' or v[3] .. ' ' .. v[4] ~= part then
+          -- Stale.
+        elseif is_suppressed(p, v[4], v[5], now) then
+          append_outcome(p, host, num, w[2], suppressed_outcome)
+        else
           local serial = redis.call('HINCRBY', key, 'n', 1)
           local c = p .. NAME.content .. v[1]
           local bytes = ''
           if redis.call('HSTRLEN', c, 'b') <= INLINE_LIMIT and redis.call('HGET', c, 'n') == '1' then
             bytes = redis.call('HGET', c, 'b') or ''
           end
-          local entry = redis.call('XADD', p .. NAME.ip .. ip, '*', 'n', num, 'a', serial, 'k', v[3] or '0', 'l', lane,
+          local entry = redis.call('XADD', p .. NAME.ip .. ip, '*', 'n', num, 'a', serial, 'k', w[3] or '0', 'l', lane,
             't', math.floor(tonumber(first) + taken * tonumber(step)), 'p', step, 'c', v[1], 'm', v[2], 'r', route, 'b', bytes)
           redis.call('HSET', key, 's', 'd', 'i', ip, 'e', entry, 't', charged)
           taken = taken + 1
@@ -343,51 +355,88 @@ end
 
 -- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, count, then per
 -- line: num, serial, outcome. A line acts when its serial is open and not behind the record's: it is newer than what Redis knows, so
--- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. Answers appended, heads.
+-- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. Answers appended.
 local function replay(keys, argv)
   local p = keys[1]
   local host = argv[1]
-  local touched = {}
   local appended = 0
   local at = 3
   for _ = 1, tonumber(argv[2]) do
     local num, serial, outcome = unpack(argv, at, at + 2)
     at = at + 3
-    local r = read(p, num)
+    local r = read_state(p, num)
     local s = tonumber(serial)
-    if r and s > r.f and s >= r.n and (r.s == 's' or r.s == 'u' or take(p, touched, num, r, true)) then
+    if r and s > r.f and s >= r.n then
+      if r.s == 'd' then
+        local stream = p .. NAME.ip .. r.i
+        redis.call('XACK', stream, 'w', r.e)
+        redis.call('XDEL', stream, r.e)
+      end
       append_outcome(p, host, num, serial, outcome)
       appended = appended + 1
     end
   end
-  return { appended, refresh(p, host, touched) }
+  return appended
 end
 
--- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch. ARGV host, IP, count, then per message:
--- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin, and heads.
--- What is under way becomes the worker's again, from wherever it waits; what is not goes by the queue.
+-- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch. ARGV IP, count, then per message:
+-- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin. What is
+-- under way becomes the worker's again, wherever it waits; what is not goes by the queue.
 local function claim(keys, argv)
   local p = keys[1]
-  local host, ip = argv[1], argv[2]
-  local touched = {}
+  local ip = argv[1]
   local answers = {}
-  local at = 4
-  for _ = 1, tonumber(argv[3]) do
+  local at = 3
+  for _ = 1, tonumber(argv[2]) do
     local entry, num, serial, under_way = unpack(argv, at, at + 3)
     at = at + 4
-    local r = read(p, num)
+    local r = read_state(p, num)
     local s = tonumber(serial)
     local ours = 0
     if r and r.s == 'd' and r.n == s and r.e == entry then
       ours = 1
-    elseif r and under_way == '1' and s > r.f and s >= r.n
-      and (r.s == 's' or r.s == 'u' or take(p, touched, num, r, false)) then
+    elseif r and r.s ~= 'd' and under_way == '1' and s > r.f and s >= r.n then
       redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry, 't', '')
       ours = 1
     end
     answers[#answers + 1] = ours
   end
-  return { answers, refresh(p, host, touched) }
+  return answers
+end
+
+-- records: what the reducer needs of messages. ARGV nums. Answers per message record, deferrals, crash marks, group; empty when it is gone.
+local function records(keys, argv)
+  local p = keys[1]
+  local rows = {}
+  for index = 1, #argv do
+    local v = redis.call('HMGET', record_key(p, argv[index]), 'm', 'g')
+    local w = redis.call('HMGET', message_key(p, argv[index]), 'r', 'k')
+    rows[index] = v[1] and { v[1], w[1] or '0', w[2] or '0', v[2] } or {}
+  end
+  return rows
+end
+
+-- migrate: format 1 had both hashes in one. ARGV cursor. Answers the next cursor.
+local function migrate(keys, argv)
+  local p = keys[1]
+  local own = { 'm', 'c', 'g', 'o', 'z', 'x', 'd' }
+  local start = #(p .. NAME.message)
+  local answer = redis.call('SCAN', argv[1], 'MATCH', p .. NAME.message .. '*', 'COUNT', 1000)
+  for _, key in ipairs(answer[2]) do
+    local v = redis.call('HMGET', key, unpack(own))
+    if v[1] then
+      local row = {}
+      for index, name in ipairs(own) do
+        if v[index] then
+          row[#row + 1] = name
+          row[#row + 1] = v[index]
+        end
+      end
+      redis.call('HSET', record_key(p, string.sub(key, start + 1)), unpack(row))
+      redis.call('HDEL', key, unpack(own))
+    end
+  end
+  return answer[1]
 end
 
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
@@ -430,7 +479,7 @@ local function effects(keys, argv)
           enqueue(p, touched, num, r.g, r.o, r.z)
         elseif op == 'move' then
           uncount(p, num, r.t)
-          redis.call('HSET', key, 'g', argument)
+          redis.call('HSET', record_key(p, num), 'g', argument)
           enqueue(p, touched, num, argument, r.o, r.z)
         elseif op == 'hold' then
           uncount(p, num, r.t)
@@ -613,6 +662,8 @@ local function unhold(keys, argv)
         enqueue(p, touched, num, r.g, r.o, r.z)
       end
       count = count + 1
+    else
+      redis.call('HDEL', p .. NAME.held, num)
     end
   end
   return { count, refresh(p, argv[1], touched) }
@@ -674,10 +725,11 @@ local function peek(keys, argv)
   local rows = {}
   for index = 1, #argv do
     local num = argv[index]
-    local v = redis.call('HMGET', message_key(p, num), 's', 'g', 'o', 'z', 'r', 'm')
-    if v[1] then
-      local due = v[1] == 'w' and redis.call('ZSCORE', p .. NAME.due, num) or ''
-      rows[#rows + 1] = { num, v[1], v[2], v[3], v[4], v[5] or '0', v[6], due }
+    local w = redis.call('HMGET', message_key(p, num), 's', 'r')
+    local v = redis.call('HMGET', record_key(p, num), 'g', 'o', 'z', 'm')
+    if w[1] and v[1] then
+      local due = w[1] == 'w' and redis.call('ZSCORE', p .. NAME.due, num) or ''
+      rows[#rows + 1] = { num, w[1], v[1], v[2], v[3], w[2] or '0', v[4], due }
     end
   end
   return rows
@@ -764,4 +816,6 @@ redis.register_function { function_name = 'mta1_resend', callback = resend, flag
 redis.register_function { function_name = 'mta1_drop', callback = drop, flags = flags }
 redis.register_function { function_name = 'mta1_sessions', callback = sessions, flags = flags }
 redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
+redis.register_function { function_name = 'mta1_records', callback = records, flags = { 'no-writes' } }
+redis.register_function { function_name = 'mta1_migrate', callback = migrate, flags = flags }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

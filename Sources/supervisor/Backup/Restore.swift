@@ -111,14 +111,15 @@ struct Restore {
     let client = RedisClient(
       endpoint: RedisEndpoint(address: .unix(path: socket)), eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
       loadsFunctions: true, clock: SystemClock.now)
-    let connection = Task { await client.run() }
+    let keys = RedisKeys(prefix: config.redis.prefix)
+    let connection = Task { await client.run { _, sender in try await QueueFormat.check(keys, sender) } }
     defer { connection.cancel() }
     do {
       try await wait("redis-server reads the data", atMost: 3_600_000) {
         guard !hasEnded.isSet else { throw SetupError("redis-server cannot read the backup's data: it is damaged") }
         return client.session != nil
       }
-      let result = try await edit(QueueStore(client: client, keys: RedisKeys(prefix: config.redis.prefix)), manifest)
+      let result = try await edit(QueueStore(client: client, keys: keys), manifest)
       if isSnapshot { try await writeAppendOnly(client) }
       connection.cancel()
       server.send(signal: SIGTERM)
@@ -163,7 +164,7 @@ struct Restore {
       until cursor == '0'
       return list
       """
-    let answer = try await store.client.send(RedisCommand("EVAL", script, "0", store.keys.prefix + ":m:*"), timeLimit: .hours(1))
+    let answer = try await store.client.send(RedisCommand("EVAL", script, "0", store.keys.prefix + ":r:*"), timeLimit: .hours(1))
     return (answer.array ?? []).compactMap(\.string).sorted()
   }
 

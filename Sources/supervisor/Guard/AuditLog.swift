@@ -56,8 +56,10 @@ actor AuditLog {
     await AuditLog(path: path, log: Logger(label: "audit"))
       .note(who: "uid \(getuid())", from: nil, what: what, details: details, outcome: "done")
     // The supervisor writes there too.
-    var owner = stat()
-    if isNew, geteuid() == 0, stat(stateDir, &owner) == 0 { chown(path, owner.st_uid, owner.st_gid) }
+    guard isNew, geteuid() == 0, let owner = try? FileManager.default.attributesOfItem(atPath: stateDir),
+      let uid = owner[.ownerAccountID] as? Int, let gid = owner[.groupOwnerAccountID] as? Int
+    else { return }
+    chown(path, uid_t(uid), gid_t(gid))
   }
 
   private func rotate() {

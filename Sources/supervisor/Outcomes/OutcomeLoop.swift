@@ -182,6 +182,11 @@ actor OutcomeLoop {
   private func turn() { lastTurn = SystemClock.monotonic() }
 
   private func reduce(_ stored: StoredOutcome, _ now: Milliseconds, open: Set<String>, lane: String?) -> Reduction {
+    // Of a message that has ended: its row goes, and nothing else.
+    guard !stored.record.isEmpty else {
+      return Reduction(
+        item: EffectItem(outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .final, done: [], suppression: nil))
+    }
     guard let record = try? MessageRecord(decoding: stored.record),
       let result = try? AttemptResult(decoding: stored.outcome[...])
     else {
