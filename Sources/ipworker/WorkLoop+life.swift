@@ -68,8 +68,9 @@ extension WorkLoop {
   }
 
   func finishIfDrained() {
-    guard isEnding, counts.transactions == 0, settler.isEmpty else { return }
-    end(code: 0)
+    // Who leaves the journal to the supervisor has no Redis to settle with.
+    guard isEnding, counts.transactions == 0, settler.isEmpty || exitCode != 0 else { return }
+    end(code: exitCode)
   }
 
   func status() -> WorkerStatus {
@@ -91,7 +92,7 @@ extension WorkLoop {
       for entry in lane.takeWaiting(where: { $0.earliest < limit }) { giveBack(entry) }
       if lane.isEmpty { lanes[name] = nil }
     }
-    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: 0) }
+    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: exitCode) }
     finishIfDrained()
   }
 }

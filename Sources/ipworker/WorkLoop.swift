@@ -49,6 +49,11 @@ actor WorkLoop {
   private var underWay: Set<String> = []
   /// Entry ids that Redis, met again, no longer holds for us: they do not begin.
   private var dropped: Set<String> = []
+  /// Entry ids under way that are another's now: they do not come to their dot.
+  var forfeited: Set<String> = []
+  /// Entry ids under way that are in no stream: the journal is not said to be settled up to where it tells of them.
+  private var unlisted: Set<String> = []
+  var exitCode: Int32 = 0
   /// Redis is being told what we hold: nothing begins.
   private var isClaiming = false
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
@@ -257,7 +262,10 @@ actor WorkLoop {
     while isClaiming { try? await Task.sleep(for: .milliseconds(2)) }
     guard dropped.remove(entry.entryID) == nil else { return }
     underWay.insert(entry.entryID)
-    defer { underWay.remove(entry.entryID) }
+    defer {
+      underWay.remove(entry.entryID)
+      forfeited.remove(entry.entryID)
+    }
     do {
       let attempt = try DeliveryAttempt(entry)
       await attempt.run(on: self)
@@ -286,10 +294,12 @@ actor WorkLoop {
       let batch = settler.begin()
       guard !batch.isEmpty else { break }
       do {
-        try await store.settle(ip: sourceIP, host: settings.host, journalPosition: journal.position, batch)
+        let position = unlisted.isEmpty ? journal.position : nil
+        try await store.settle(ip: sourceIP, host: settings.host, journalPosition: position, batch)
         FailPoint.workerAfterSettle.pass()
         for settlement in batch {
           inHand[settlement.entryID] = nil
+          unlisted.remove(settlement.entryID)
           settled.insert(settlement.entryID)
         }
         settler.end(batch, isDone: true)
@@ -320,16 +330,20 @@ actor WorkLoop {
     if replayedRunID != nil { try await claim(over: sender) }
     let (attempts, _) = try JournalReader.read(directory: settings.journal)
     let lines = attempts.compactMap { key, attempt in
-      attempt.outcome.map { (number: key.number, serial: key.serial, outcome: $0) }
+      attempt.outcome.map { ReplayedLine(number: key.number, serial: key.serial, outcome: $0) }
     }
     FailPoint.workerBeforeReplay.pass()
     var start = 0
     while start < lines.count {
       let slice = Array(lines[start..<min(start + 256, lines.count)])
-      do { _ = try await store.replay(host: settings.host, slice, over: sender) } catch let error as RedisError where error.isForbidden {
+      do { _ = try await store.replay(ip: sourceIP, host: settings.host, slice, over: sender) } catch let error as RedisError
+        where error.isForbidden
+      {
         // A message is in another worker's stream under this serial: the supervisor, who may touch both, tells the journal.
-        log.warning("journal is left to the supervisor", metadata: [LogKey.error: "\(error)"])
-        end(code: 4)
+        // What is under way ends first: its replies are in the journal then.
+        if exitCode == 0 { log.warning("journal is left to the supervisor", metadata: [LogKey.error: "\(error)"]) }
+        exitCode = 4
+        drain(deadline: .now() + .seconds(25))
         throw error
       }
       start += slice.count
@@ -351,8 +365,15 @@ actor WorkLoop {
     var lost: Set<String> = []
     for start in stride(from: 0, to: held.count, by: 256) {
       let slice = Array(held[start..<min(start + 256, held.count)])
-      let isOurs = try await store.claim(ip: sourceIP, slice, over: sender)
-      for (row, isOurs) in zip(slice, isOurs) where !isOurs && !row.isUnderWay { lost.insert(row.entry.entryID) }
+      let answers = try await store.claim(ip: sourceIP, slice, over: sender)
+      for (row, answer) in zip(slice, answers) {
+        switch answer {
+        case .ours: break
+        case .unlisted: unlisted.insert(row.entry.entryID)
+        case .foreign where row.isUnderWay: forfeited.insert(row.entry.entryID)
+        case .foreign: lost.insert(row.entry.entryID)
+        }
+      }
     }
     guard !lost.isEmpty else { return }
     for id in lost { inHand[id] = nil }

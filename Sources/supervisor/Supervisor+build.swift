@@ -236,9 +236,9 @@ enum Installation {
     services.append(
       LoopService {
         await client.run { session, sender in
+          try await embedded?.meet(sender)
           try await formats.pass(sender)
           try await accounts.meet(sender)
-          try await embedded?.meet(sender)
           await foreign?.meet(session, sender)
         }
       })

@@ -56,7 +56,7 @@ import Testing
       ).answers
     }
 
-    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
+    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [ClaimAnswer] {
       try await store.claim(ip: "ip1", entries)
     }
 
@@ -224,7 +224,7 @@ import Testing
     defer { world.stop() }
     _ = try await world.accept((1...3).map { world.item($0) })
     func replay(_ number: UInt64, _ serial: Int) async throws -> Int {
-      try await world.store.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [9])])
+      try await world.store.replay(ip: "ip1", host: "host", [ReplayedLine(number: MessageNumber(number), serial: serial, outcome: [9])])
     }
     // The dispatch itself was lost: the record still stands at serial 0, in its queue.
     #expect(try await replay(1, 1) == 1)
@@ -251,7 +251,8 @@ import Testing
     _ = try await world.accept((1...2).map { world.item($0) })
     for number: UInt64 in 1...2 {
       for serial in order {
-        _ = try await world.store.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [UInt8(serial)])])
+        _ = try await world.store.replay(
+          ip: "ip1", host: "host", [ReplayedLine(number: MessageNumber(number), serial: serial, outcome: [UInt8(serial)])])
       }
     }
     let outcomes = try await world.outcomes()
@@ -260,8 +261,8 @@ import Testing
     #expect(try await world.store.snapshot(MessageNumber(1)) == nil, "the older outcome does nothing")
     for outcome in outcomes where outcome.number == MessageNumber(2) { _ = try await world.effect(outcome, .keep(until: 9_000_000)) }
     #expect(try await world.store.snapshot(MessageNumber(2))?.state == .uncertain)
-    #expect(try await world.store.replay(host: "host", [(number: MessageNumber(2), serial: 2, outcome: [9])]) == 0)
-    #expect(try await world.store.replay(host: "host", [(number: MessageNumber(2), serial: 3, outcome: [9])]) == 1)
+    #expect(try await world.store.replay(ip: "ip1", host: "host", [ReplayedLine(number: MessageNumber(2), serial: 2, outcome: [9])]) == 0)
+    #expect(try await world.store.replay(ip: "ip1", host: "host", [ReplayedLine(number: MessageNumber(2), serial: 3, outcome: [9])]) == 1)
   }
 
   /// Redis has lost a dispatch: what its worker has under way stays that worker's, what it has not begun is the queue's.
@@ -279,17 +280,17 @@ import Testing
       (HeldEntry(entryID: known.entryID, number: known.number, serial: known.serial), false),
       // Lost dispatches: one under way, one not begun.
       (held(2, 1, "9999999999999-0"), true), (held(3, 1, "9999999999999-1"), false),
-      // Another's now, and gone.
+      // Another's now, and one whose acceptance Redis forgot.
       (held(known.number.value, known.serial, "9999999999999-2"), true), (held(77, 1, "9999999999999-3"), true),
     ]
-    #expect(try await world.claim(rows) == [true, true, false, false, false])
-    #expect(try await world.claim(rows) == [true, true, false, false, false])
+    #expect(try await world.claim(rows) == [.ours, .unlisted, .foreign, .foreign, .ours])
+    #expect(try await world.claim(rows) == [.ours, .ours, .foreign, .foreign, .ours])
     #expect(try await world.dispatch(9).answers[0].numbers == [MessageNumber(3), MessageNumber(4)])
     // It ends as any other.
     let settlement = Settlement(entryID: "9999999999999-0", number: MessageNumber(2), serial: 1, outcome: [8])
     #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement]) == 1)
     // Older news is none.
-    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [false])
+    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [.foreign])
   }
 
   @Test func concludeTakesFromWhereverItWaits() async throws {

@@ -150,7 +150,8 @@ import Testing
     try await world.store.prepareStream(ip: "10.0.0.2")
     let worker = try await world.worker("10.0.0.1")
     func replay(_ number: UInt64, _ serial: Int) async throws -> Int {
-      try await worker.replay(host: "host", [(number: MessageNumber(number), serial: serial, outcome: [9])])
+      try await worker.replay(
+        ip: "10.0.0.1", host: "host", [ReplayedLine(number: MessageNumber(number), serial: serial, outcome: [9])])
     }
     try await world.accept(4, to: "10.0.0.1")
     try await world.accept(5, to: "10.0.0.2")

@@ -1,3 +1,5 @@
+internal import RedisFunctions
+
 /// The number of the format in which the queue lies in Redis. Raise it with every change that an older version would misread,
 /// and add the step from the format before to ``steps``.
 package enum QueueFormat {
@@ -8,10 +10,15 @@ package enum QueueFormat {
     package var description: String
   }
 
-  /// How a format becomes the next: by its number. Each may be cut off anywhere and begun again.
+  /// How a format becomes the next, and is marked as such: by its number. Each may be cut off anywhere and begun again.
   private static let steps: [Int: @Sendable (RedisKeys, RedisClient.Sender) async throws -> Void] = [
-    // What a message is moved out of workers' reach.
+    // What a message is moved out of workers' reach. Programs of format 1 that still run would read nothing there and forget the message:
+    // their Functions go first. Not by a plain SET at the end either: a Redis that is full must be migrated too.
     1: { keys, sender in
+      let listed = try await sender.send(RedisCommand("FUNCTION", "LIST", "LIBRARYNAME", "owlatmta_*")).array ?? []
+      for name in listed.compactMap({ $0.array?.dropFirst().first?.string }) where name != RedisLibrary.own.name {
+        _ = try await sender.send(RedisCommand("FUNCTION", "DELETE", name))
+      }
       var cursor = "0"
       repeat {
         var command = RedisCommand.function("mta1_migrate", prefix: keys.prefix)
@@ -43,7 +50,6 @@ package enum QueueFormat {
       }
       try await step(keys, sender)
       found += 1
-      _ = try await sender.send(RedisCommand("SET", keys.format, String(found)))
     }
   }
 }

@@ -113,27 +113,27 @@ package struct QueueStore: Sendable {
     return try await client.send(command).int ?? 0
   }
 
-  /// Journal lines that Redis may have lost. Answers how many acted.
+  /// What an IP's journal says, to a Redis that may have lost it. Answers how many lines acted.
   /// - Parameter sender: a connection that is not open to all yet; nil = ours.
-  package func replay(
-    host: String, _ lines: [(number: MessageNumber, serial: Int, outcome: [UInt8])], over sender: RedisClient.Sender? = nil
-  ) async throws -> Int {
+  package func replay(ip: String, host: String, _ lines: [ReplayedLine], over sender: RedisClient.Sender? = nil) async throws -> Int {
     var command = RedisCommand.function("mta1_replay", prefix: keys.prefix, capacity: lines.count * 300 + 128)
     command.add(host)
+    command.add(ip)
     command.add(lines.count)
     for line in lines {
       command.add(line.number.description)
       command.add(line.serial)
       command.add(line.outcome)
+      command.add(line.letsGo ? 1 : 0)
     }
     return try await (sender == nil ? client.send(command) : sender?.send(command) ?? .null).int ?? 0
   }
 
-  /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whether it is the worker's to end.
+  /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whose it is now.
   /// - Parameter sender: a connection that is not open to all yet; nil = ours.
   package func claim(
     ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)], over sender: RedisClient.Sender? = nil
-  ) async throws -> [Bool] {
+  ) async throws -> [ClaimAnswer] {
     var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
     command.add(ip)
     command.add(entries.count)
@@ -144,7 +144,7 @@ package struct QueueStore: Sendable {
       command.add(isUnderWay ? 1 : 0)
     }
     let reply = try await sender == nil ? client.send(command) : sender?.send(command) ?? .null
-    let answers = (reply.array ?? []).map { $0.int == 1 }
+    let answers = (reply.array ?? []).compactMap { $0.int.flatMap { ClaimAnswer(rawValue: $0) } }
     guard answers.count == entries.count else { throw RedisError.unexpected("claim") }
     return answers
   }

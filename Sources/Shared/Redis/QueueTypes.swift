@@ -299,3 +299,25 @@ package struct HeldEntry: Sendable {
     (self.entryID, self.number, self.serial) = (entryID, number, serial)
   }
 }
+
+/// Whose an entry is after ``QueueStore/claim(ip:_:over:)``.
+package enum ClaimAnswer: Int, Sendable {
+  /// Another's, or a queue's: it must not begin, nor come to its dot.
+  case foreign = 0
+  case ours = 1
+  /// Ours again, and in no stream: only its journal tells of it.
+  case unlisted = 2
+}
+
+/// A line of a journal as it is told again.
+package struct ReplayedLine: Sendable {
+  package var number: MessageNumber
+  package var serial: Int
+  package var outcome: [UInt8]
+  /// The attempt let go of the message before its dot.
+  package var letsGo: Bool
+
+  package init(number: MessageNumber, serial: Int, outcome: [UInt8], letsGo: Bool = false) {
+    (self.number, self.serial, self.outcome, self.letsGo) = (number, serial, outcome, letsGo)
+  }
+}

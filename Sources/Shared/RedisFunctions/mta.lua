@@ -4,9 +4,9 @@
 -- test compares with RedisKeys.swift. Policy time is an argument; only leases and deadlines read Redis's own TIME.
 --
 -- A message is two hashes. What it is stands in `r:<num>`, which no worker reads or writes: m the record, c content hash, g group,
--- o organisation, z score, x expiry, d recipient as suppression compares it. Where it is stands in `m:<num>`, which workers settle: s state
+-- o organisation, z score, x expiry, d recipient as suppression compares it, t counters charged. Where it is stands in `m:<num>`, which workers settle: s state
 -- (q queued, d dispatched, w due later, h held, s settled and not yet reduced, u uncertain and kept), n attempt serial, f highest settled
--- serial, r deferrals, k crash marks, e stream entry, i IP, t counters charged. A worker's Functions take nothing out of queues: a number that
+-- serial, r deferrals, k crash marks, e stream entry, i IP; figures there may be anything that a taken-over worker wrote. A worker's Functions take nothing out of queues: a number that
 -- is in a queue, index or list while its state says otherwise is stale, and whoever meets it drops it.
 
 local NAME = {
@@ -17,6 +17,8 @@ local NAME = {
 }
 
 local INLINE_LIMIT = 32768
+-- States of a message that no queue holds.
+local ELSEWHERE = { d = true, w = true, h = true, s = true, u = true }
 local WAKE_CAP = 100000
 
 local function message_key(p, num) return p .. NAME.message .. num end
@@ -87,22 +89,22 @@ local function take(p, touched, num, r, even_dispatched)
   return true
 end
 
+local function figure(text) return math.floor(tonumber(text or 0) or 0) end
+
 -- Where a message is.
 local function read_state(p, num)
-  local v = redis.call('HMGET', message_key(p, num), 's', 'n', 'f', 'e', 'i', 't', 'k')
+  local v = redis.call('HMGET', message_key(p, num), 's', 'n', 'f', 'e', 'i', 'k', 'r')
   if not v[1] then return nil end
-  return {
-    s = v[1], n = tonumber(v[2] or 0), f = tonumber(v[3] or 0), e = v[4], i = v[5], t = v[6], k = tonumber(v[7] or 0),
-  }
+  return { s = v[1], n = figure(v[2]), f = figure(v[3]), e = v[4], i = v[5], k = figure(v[6]), r = figure(v[7]) }
 end
 
 -- Where it is and what; not for workers.
 local function read(p, num)
   local r = read_state(p, num)
   if not r then return nil end
-  local v = redis.call('HMGET', record_key(p, num), 'g', 'o', 'z', 'c')
+  local v = redis.call('HMGET', record_key(p, num), 'g', 'o', 'z', 'c', 't')
   if not v[1] then return nil end
-  r.g, r.o, r.z, r.c = v[1], v[2], v[3], v[4]
+  r.g, r.o, r.z, r.c, r.t = v[1], v[2], v[3], v[4], v[5]
   return r
 end
 
@@ -115,7 +117,7 @@ local function uncount(p, num, counters, kind)
         if redis.call('EXISTS', full) == 1 then redis.call('DECR', full) end
       end
     end
-    redis.call('HDEL', message_key(p, num), 't')
+    redis.call('HDEL', record_key(p, num), 't')
   end
 end
 
@@ -298,12 +300,12 @@ local function dispatch(keys, argv)
         local key = message_key(p, num)
         local v = redis.call('HMGET', record_key(p, num), 'c', 'm', 'g', 'o', 'd')
         local w = redis.call('HMGET', key, 's', 'n', 'k')
-        if not v[2] or w[1] ~= 'q' or v[3] .. ' ' .. v[4] ~= part then
+        if not v[2] or ELSEWHERE[w[1] or 'x'] or v[3] .. ' ' .. v[4] ~= part then
           -- Stale.
         elseif is_suppressed(p, v[4], v[5], now) then
-          append_outcome(p, host, num, w[2], suppressed_outcome)
+          append_outcome(p, host, num, figure(w[2]), suppressed_outcome)
         else
-          local serial = redis.call('HINCRBY', key, 'n', 1)
+          local serial = figure(w[2]) + 1
           local c = p .. NAME.content .. v[1]
           local bytes = ''
           if redis.call('HSTRLEN', c, 'b') <= INLINE_LIMIT and redis.call('HGET', c, 'n') == '1' then
@@ -311,7 +313,8 @@ local function dispatch(keys, argv)
           end
           local entry = redis.call('XADD', p .. NAME.ip .. ip, '*', 'n', num, 'a', serial, 'k', w[3] or '0', 'l', lane,
             't', math.floor(tonumber(first) + taken * tonumber(step)), 'p', step, 'c', v[1], 'm', v[2], 'r', route, 'b', bytes)
-          redis.call('HSET', key, 's', 'd', 'i', ip, 'e', entry, 't', charged)
+          redis.call('HSET', key, 's', 'd', 'n', serial, 'i', ip, 'e', entry)
+          redis.call('HSET', record_key(p, num), 't', charged)
           taken = taken + 1
           answer[#answer + 1] = num
         end
@@ -353,20 +356,20 @@ local function settle(keys, argv)
   return appended
 end
 
--- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, count, then per
--- line: num, serial, outcome. A line acts when its serial is open and not behind the record's: it is newer than what Redis knows, so
--- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. Answers appended.
+-- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, IP, count, then per
+-- line: num, serial, outcome, 1 = the attempt let go of the message before its dot. A line acts when its serial is open and not behind the record's: it is newer than what Redis knows, so
+-- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. One that let go acts only on what is this IP's still. Answers appended.
 local function replay(keys, argv)
   local p = keys[1]
-  local host = argv[1]
+  local host, ip = argv[1], argv[2]
   local appended = 0
-  local at = 3
-  for _ = 1, tonumber(argv[2]) do
-    local num, serial, outcome = unpack(argv, at, at + 2)
-    at = at + 3
+  local at = 4
+  for _ = 1, tonumber(argv[3]) do
+    local num, serial, outcome, let_go = unpack(argv, at, at + 3)
+    at = at + 4
     local r = read_state(p, num)
     local s = tonumber(serial)
-    if r and s > r.f and s >= r.n then
+    if r and s > r.f and s >= r.n and (let_go ~= '1' or r.s == 'd' and r.i == ip) then
       if r.s == 'd' then
         local stream = p .. NAME.ip .. r.i
         redis.call('XACK', stream, 'w', r.e)
@@ -380,8 +383,9 @@ local function replay(keys, argv)
 end
 
 -- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch. ARGV IP, count, then per message:
--- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin. What is
--- under way becomes the worker's again, wherever it waits; what is not goes by the queue.
+-- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 2 when it became so again without an
+-- entry in the stream, 0 when it must not begin nor come to its dot. What is under way becomes the worker's again, wherever it waits; what
+-- is not goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
 local function claim(keys, argv)
   local p = keys[1]
   local ip = argv[1]
@@ -393,11 +397,11 @@ local function claim(keys, argv)
     local r = read_state(p, num)
     local s = tonumber(serial)
     local ours = 0
-    if r and r.s == 'd' and r.n == s and r.e == entry then
+    if not r or r.s == 'd' and r.n == s and r.e == entry then
       ours = 1
-    elseif r and r.s ~= 'd' and under_way == '1' and s > r.f and s >= r.n then
-      redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry, 't', '')
-      ours = 1
+    elseif r.s ~= 'd' and under_way == '1' and s > r.f and s >= r.n then
+      redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry)
+      ours = 2
     end
     answers[#answers + 1] = ours
   end
@@ -416,26 +420,28 @@ local function records(keys, argv)
   return rows
 end
 
--- migrate: format 1 had both hashes in one. ARGV cursor. Answers the next cursor.
+-- migrate: format 1 had both hashes in one. ARGV cursor. Answers the next cursor; at the end the format is 2. The state is written anew,
+-- since a hash that lost its large fields keeps their form: memory must not grow.
 local function migrate(keys, argv)
   local p = keys[1]
-  local own = { 'm', 'c', 'g', 'o', 'z', 'x', 'd' }
+  local own = { m = true, c = true, g = true, o = true, z = true, x = true, d = true, t = true }
   local start = #(p .. NAME.message)
-  local answer = redis.call('SCAN', argv[1], 'MATCH', p .. NAME.message .. '*', 'COUNT', 1000)
+  local answer = redis.call('SCAN', argv[1], 'MATCH', p .. NAME.message .. '*', 'COUNT', 500)
   for _, key in ipairs(answer[2]) do
-    local v = redis.call('HMGET', key, unpack(own))
-    if v[1] then
-      local row = {}
-      for index, name in ipairs(own) do
-        if v[index] then
-          row[#row + 1] = name
-          row[#row + 1] = v[index]
-        end
+    if redis.call('HEXISTS', key, 'm') == 1 then
+      local all = redis.call('HGETALL', key)
+      local record, state = {}, {}
+      for index = 1, #all, 2 do
+        local row = own[all[index]] and record or state
+        row[#row + 1] = all[index]
+        row[#row + 1] = all[index + 1]
       end
-      redis.call('HSET', record_key(p, string.sub(key, start + 1)), unpack(row))
-      redis.call('HDEL', key, unpack(own))
+      redis.call('DEL', key)
+      redis.call('HSET', record_key(p, string.sub(key, start + 1)), unpack(record))
+      redis.call('HSET', key, unpack(state))
     end
   end
+  if answer[1] == '0' then redis.call('SET', p .. ':format', 2) end
   return answer[1]
 end
 
@@ -471,11 +477,11 @@ local function effects(keys, argv)
         elseif op == 'retry' then
           uncount(p, num, r.t)
           redis.call('HSET', key, 's', 'w')
-          redis.call('HINCRBY', key, 'r', 1)
+          redis.call('HSET', key, 'r', r.r + 1)
           redis.call('ZADD', p .. NAME.due, argument, num)
         elseif op == 'queue' then
           uncount(p, num, r.t)
-          if argument ~= '0' then redis.call('HINCRBY', key, 'k', argument) end
+          if argument ~= '0' then redis.call('HSET', key, 'k', r.k + tonumber(argument)) end
           enqueue(p, touched, num, r.g, r.o, r.z)
         elseif op == 'move' then
           uncount(p, num, r.t)
@@ -695,7 +701,7 @@ local function resend(keys, argv)
     local r = read(p, num)
     if r and r.s == 'u' then
       redis.call('HSET', message_key(p, num), 's', 'w')
-      redis.call('HDEL', message_key(p, num), 't')
+      redis.call('HDEL', record_key(p, num), 't')
       redis.call('ZADD', p .. NAME.due, argv[1], num)
       count = count + 1
     end

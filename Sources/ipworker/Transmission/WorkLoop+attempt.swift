@@ -39,7 +39,7 @@ extension WorkLoop {
 
   func write(_ kind: JournalLine.Kind, _ entry: WorkEntry) throws {
     // Once the end is decided no dot may follow what the journal then says.
-    guard !hasFinished else { throw KeyError.supervisorGone }
+    guard !hasFinished, kind != .dot || !forfeited.contains(entry.entryID) else { throw KeyError.supervisorGone }
     try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
     begun[entry.entryID] = kind == .begin ? entry : nil
     if kind == .dot { cuttable[entry.entryID] = nil }

@@ -128,7 +128,7 @@ final class Pauses: Sendable {
     while true {
       let numbers = try await store.waiting(until: now, from: start, limit: 500)
       guard !numbers.isEmpty else { return }
-      start += numbers.count - (try await hold(numbers))
+      start += numbers.count - (try await hold(numbers, from: .waiting))
     }
   }
 
@@ -144,9 +144,10 @@ final class Pauses: Sendable {
     return count
   }
 
-  private func hold(_ numbers: [MessageNumber]) async throws -> Int {
+  /// - Parameter state: where they must be; a number that an index has by mistake is not.
+  private func hold(_ numbers: [MessageNumber], from state: MessageSnapshot.State) async throws -> Int {
     var byReason: [String: [MessageNumber]] = [:]
-    for message in try await store.peek(numbers) {
+    for message in try await store.peek(numbers) where message.state == state {
       guard let reason = reason(campaign: message.record.campaignID, tags: message.record.tags) else { continue }
       byReason[reason, default: []].append(message.number)
     }
@@ -170,7 +171,7 @@ final class Pauses: Sendable {
       let (rows, next) = try await store.held(from: at)
       let mine = rows.filter { $0.reason == key.description }.map(\.number)
       // What another pause holds too is held for that from now on.
-      let others = try await hold(mine)
+      let others = try await hold(mine, from: .held)
       let numbers = others == 0 ? mine : try await unpaused(mine)
       if !numbers.isEmpty {
         let (released, heads) = try await store.unhold(host: host, now: SystemClock.now(), numbers)

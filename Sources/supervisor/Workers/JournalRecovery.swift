@@ -31,7 +31,7 @@ struct JournalRecovery {
         Settlement(entryID: entry.entryID, number: entry.number, serial: entry.serial, outcome: outcome))
     }
     // What Redis may have lost: lines behind the position of its last settle.
-    let lost = attempts.filter { $0.value.position > stored && ($0.value.outcome != nil || $0.value.hasDot || $0.value.hasBegun) }
+    let lost = attempts.filter { $0.value.position > stored }
     for (key, attempt) in lost where attempt.outcome == nil && attempt.hasDot {
       decided.append(
         JournalLine(
@@ -44,11 +44,13 @@ struct JournalRecovery {
       try await store.settle(ip: ip, host: host, journalPosition: nil, slice)
     }
     FailPoint.supervisorInRecovery.pass()
-    let lines = lost.map {
-      (number: $0.key.number, serial: $0.key.serial, outcome: outcome(of: $0.value, ip: ip, blames: blames, now: now))
+    let lines = lost.map { key, attempt in
+      ReplayedLine(
+        number: key.number, serial: key.serial, outcome: outcome(of: attempt, ip: ip, blames: blames, now: now),
+        letsGo: attempt.outcome == nil && !attempt.hasDot)
     }
     for start in stride(from: 0, to: lines.count, by: 256) {
-      _ = try await store.replay(host: host, Array(lines[start..<min(start + 256, lines.count)]))
+      _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
     try await store.settle(ip: ip, host: host, journalPosition: position, [])
     FailPoint.supervisorAfterRecovery.pass()
