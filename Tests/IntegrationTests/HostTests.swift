@@ -112,7 +112,7 @@ import Testing
     let process = try TestProcess(Self.supervisor, ["run", "--config", config], output: scratch.file("log"))
     #expect(try await process.waitUntilExit(within: .seconds(20)) == 1)
     let log = try String(contentsOfFile: scratch.file("log"), encoding: .utf8)
-    #expect(log.contains("the queue in Redis has format 99, and this version knows formats up to 1"))
+    #expect(log.contains("the queue in Redis has format 99, and this version knows formats up to 2"))
     #expect(try redis.cli("KEYS", "*") == "{mta}:format", "nothing was done to it")
     scratch.remove()
   }
