@@ -68,9 +68,8 @@ local function enqueue(p, touched, num, group, org, score)
   touched[part] = true
 end
 
--- Takes a message from wherever it waits. False when it does not wait: dispatched and `even_dispatched` not given, or
--- settled.
-local function take(p, touched, num, r, even_dispatched)
+-- Takes a message from wherever it waits. False when it does not wait: dispatched or settled.
+local function take(p, touched, num, r)
   if r.s == 'q' then
     local part = r.g .. ' ' .. r.o
     redis.call('ZREM', queue_key(p, part), num)
@@ -79,10 +78,6 @@ local function take(p, touched, num, r, even_dispatched)
     redis.call('ZREM', p .. NAME.due, num)
   elseif r.s == 'h' then
     redis.call('HDEL', p .. NAME.held, num)
-  elseif r.s == 'd' and even_dispatched then
-    local stream = p .. NAME.ip .. r.i
-    redis.call('XACK', stream, 'w', r.e)
-    redis.call('XDEL', stream, r.e)
   else
     return false
   end
@@ -571,7 +566,7 @@ end
 
 local function conclude_one(p, touched, host, num, outcome)
   local r = read(p, num)
-  if not r or not take(p, touched, num, r, false) then return false end
+  if not r or not take(p, touched, num, r) then return false end
   append_outcome(p, host, num, r.n, outcome)
   return true
 end
@@ -641,7 +636,7 @@ local function hold(keys, argv)
     elseif r and r.s == 'h' then
       due = string.match(redis.call('HGET', p .. NAME.held, num) or '0', '^%d+')
     end
-    if r and take(p, touched, num, r, false) then
+    if r and take(p, touched, num, r) then
       redis.call('HSET', message_key(p, num), 's', 'h')
       redis.call('HSET', p .. NAME.held, num, due .. ' ' .. argv[2])
       count = count + 1

@@ -4,7 +4,7 @@ import Observability
 import Redis
 
 /// A Redis that others start and set up. What it lacks to keep accepted mail is said once for each of its runs; where nobody mends
-/// its append-only file (``AppendOnlyFile``), that is written anew. Nothing here holds the connection up.
+/// its append-only file (``AppendOnlyFile``), that is written anew. No fault here keeps the connection from opening.
 actor ForeignRedis {
   private let durability: MTAConfig.RedisServer.Durability
   private let log: Logger
