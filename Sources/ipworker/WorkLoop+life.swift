@@ -68,9 +68,8 @@ extension WorkLoop {
   }
 
   func finishIfDrained() {
-    // Who leaves the journal to the supervisor has no Redis to settle with.
-    guard isEnding, counts.transactions == 0, settler.isEmpty || exitCode != 0 else { return }
-    end(code: exitCode)
+    guard isEnding, counts.transactions == 0, settler.isEmpty else { return }
+    end(code: 0)
   }
 
   func status() -> WorkerStatus {
@@ -79,20 +78,21 @@ extension WorkLoop {
     status.connections = lanes.values.reduce(0) { $0 + $1.connectionCount }
     status.isPaused = isPaused
     status.isDraining = isEnding
-    status.redisRunID = replayedRunID
+    status.redisRunID = metRunID
     return status
   }
 
   /// Once a second: a life sign, idle sessions closed, late entries given back, the drain's deadline kept.
   func beat() {
     control?.send(.heartbeat(status()))
+    watchConnections()
     let limit = now() - Self.patience
     for (name, lane) in lanes {
       lane.closeIdle(olderThan: Self.idleLimit)
       for entry in lane.takeWaiting(where: { $0.earliest < limit }) { giveBack(entry) }
       if lane.isEmpty { lanes[name] = nil }
     }
-    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: exitCode) }
+    if let drainDeadline, NIODeadline.now() > drainDeadline { end(code: 0) }
     finishIfDrained()
   }
 }

@@ -44,20 +44,22 @@ actor WorkLoop {
   var settler = Settler()
   var lanes: [String: WorkLane] = [:]
   /// Entries that are waiting, under way or not yet settled, by their ids.
-  private var inHand: [String: HeldEntry] = [:]
-  /// Entry ids of attempts under way.
-  private var underWay: Set<String> = []
+  var inHand: [String: HeldEntry] = [:]
+  /// Entry ids of attempts under way: each has a line in the journal.
+  var underWay: Set<String> = []
   /// Entry ids that Redis, met again, no longer holds for us: they do not begin.
-  private var dropped: Set<String> = []
+  var dropped: Set<String> = []
   /// Entry ids under way that are another's now: they do not come to their dot.
   var forfeited: Set<String> = []
   /// Entry ids under way that are in no stream: the journal is not said to be settled up to where it tells of them.
-  private var unlisted: Set<String> = []
-  var exitCode: Int32 = 0
-  /// Redis is being told what we hold: nothing begins.
-  private var isClaiming = false
+  var unlisted: Set<String> = []
+  /// A run of Redis was met with nobody to tell the journal to it: nothing is said of that.
+  var isJournalUntold = false
+  /// The supervisor is being asked what of our mail is still ours: nothing begins.
+  var isClaiming = false
+  var questions = Questions()
   /// Entries settled lately: an answer that was made before a settle and read after it must not bring them back.
-  private var settled = RecentEntries(capacity: WorkLoop.remembered)
+  var settled = RecentEntries(capacity: WorkLoop.remembered)
   private var isReaderNew = true
   private var swallowedAt: Int64 = 0
   var journalFailedAt: Int64 = -10_000
@@ -78,7 +80,9 @@ actor WorkLoop {
   /// Kept when the supervisor has said whom to be at Redis, or when there is nothing to wait for any more.
   let admitted: EventLoopPromise<Void>
   var hasFinished = false
-  var replayedRunID: String?
+  var metRunID: String?
+  /// Beats in which the two connections to Redis were to different runs of it.
+  var strangeBeats = 0
   private var signalSource: SignalWatch?
 
   init(settings: WorkerSettings, eventLoop: any EventLoop, log: Logger) throws {
@@ -132,7 +136,7 @@ actor WorkLoop {
     }
     try? await admitted.futureResult.get()
     confine()
-    let connection = Task { await client.run { session, sender in try await self.meet(session, sender) } }
+    let connection = Task { await client.run { session, _ in try await self.meet(session) } }
     let reconnection = Task { await reader.run() }
     let reading = Task { await self.readEntries() }
     control?.send(.ready)
@@ -174,7 +178,7 @@ actor WorkLoop {
   }
 
   /// A run of Redis to which the journal is not told may give what was settled with the one before.
-  private var hasMetReader: Bool { reader.session.map { $0.runID == replayedRunID } ?? false }
+  private var hasMetReader: Bool { reader.session.map { $0.runID == metRunID } ?? false }
 
   /// What Redis gave us on a connection that broke before we heard of it.
   private func readSwallowed() async throws {
@@ -294,7 +298,7 @@ actor WorkLoop {
       let batch = settler.begin()
       guard !batch.isEmpty else { break }
       do {
-        let position = unlisted.isEmpty ? journal.position : nil
+        let position = unlisted.isEmpty && !isJournalUntold ? journal.position : nil
         try await store.settle(ip: sourceIP, host: settings.host, journalPosition: position, batch)
         FailPoint.workerAfterSettle.pass()
         for settlement in batch {
@@ -319,70 +323,5 @@ actor WorkLoop {
     } else if result.kind == .connectionFailed {
       counts.deferred += 1
     }
-  }
-
-  // MARK: Redis and the journal
-
-  /// Before commands go to a Redis that we have not met: it may have lost settles, or dispatches before them. What we hold is claimed,
-  /// and the journal told to it again: whatever ended before the claim has its reply there by then.
-  private func meet(_ session: RedisClient.Session, _ sender: RedisClient.Sender) async throws {
-    guard session.runID != replayedRunID else { return }
-    if replayedRunID != nil { try await claim(over: sender) }
-    let (attempts, _) = try JournalReader.read(directory: settings.journal)
-    let lines = attempts.compactMap { key, attempt in
-      attempt.outcome.map { ReplayedLine(number: key.number, serial: key.serial, outcome: $0) }
-    }
-    FailPoint.workerBeforeReplay.pass()
-    var start = 0
-    while start < lines.count {
-      let slice = Array(lines[start..<min(start + 256, lines.count)])
-      do { _ = try await store.replay(ip: sourceIP, host: settings.host, slice, over: sender) } catch let error as RedisError
-        where error.isForbidden
-      {
-        // A message is in another worker's stream under this serial: the supervisor, who may touch both, tells the journal.
-        // What is under way ends first: its replies are in the journal then.
-        if exitCode == 0 { log.warning("journal is left to the supervisor", metadata: [LogKey.error: "\(error)"]) }
-        exitCode = 4
-        drain(deadline: .now() + .seconds(25))
-        throw error
-      }
-      start += slice.count
-    }
-    FailPoint.workerAfterReplay.pass()
-    // What is still in our stream and was settled before was given back, and Redis lost that: it is taken up again.
-    settled = RecentEntries(capacity: Self.remembered)
-    replayedRunID = session.runID
-    control?.send(.replayed(runID: session.runID))
-  }
-
-  /// What is under way stays ours; what has not begun and whose dispatch Redis lost is dropped, since it is dispatched anew.
-  private func claim(over sender: RedisClient.Sender) async throws {
-    isClaiming = true
-    defer { isClaiming = false }
-    let pending = settler.entryIDs
-    let held = inHand.values.filter { !pending.contains($0.entryID) && !dropped.contains($0.entryID) }
-      .map { (entry: $0, isUnderWay: underWay.contains($0.entryID)) }
-    var lost: Set<String> = []
-    for start in stride(from: 0, to: held.count, by: 256) {
-      let slice = Array(held[start..<min(start + 256, held.count)])
-      let answers = try await store.claim(ip: sourceIP, slice, over: sender)
-      for (row, answer) in zip(slice, answers) {
-        switch answer {
-        case .ours: break
-        case .unlisted: unlisted.insert(row.entry.entryID)
-        case .foreign where row.isUnderWay: forfeited.insert(row.entry.entryID)
-        case .foreign: lost.insert(row.entry.entryID)
-        }
-      }
-    }
-    guard !lost.isEmpty else { return }
-    for id in lost { inHand[id] = nil }
-    var left = lost
-    for lane in lanes.values { for entry in lane.takeWaiting(where: { lost.contains($0.entryID) }) { left.remove(entry.entryID) } }
-    for entry in quarantine where lost.contains(entry.entryID) { left.remove(entry.entryID) }
-    quarantine.removeAll { lost.contains($0.entryID) }
-    // Those that wait for their permit.
-    dropped.formUnion(left)
-    log.notice("dispatches that Redis lost are dropped", metadata: ["count": "\(lost.count)"])
   }
 }

@@ -112,9 +112,10 @@ enum Installation {
     let credentials = Credentials(store: store)
     let relay = HeadRelay()
     let pauses = Pauses(store: store, host: host, changed: { signal.fire() }, heads: { await relay.note($0) })
+    let departed = Set(Fleet.departed(config, journalRoot: config.stateDir + "/journal"))
     let dispatcher = Dispatcher(
-      store: store, host: host, config: config, destinations: destinations, limits: limits, pauses: pauses,
-      departedIPs: Set(Fleet.departed(config, journalRoot: config.stateDir + "/journal")), signal: signal, log: log)
+      store: store, host: host, config: config, destinations: destinations, limits: limits, pauses: pauses, departedIPs: departed,
+      signal: signal, log: log)
     await relay.connect(dispatcher)
     let heads: @Sendable ([QueueHead]) async -> Void = { await dispatcher.note($0) }
     let deliveries = DeliveryMetrics(providers: config.providers)
@@ -124,10 +125,8 @@ enum Installation {
       ips: config.warmth)
     let outcomes = OutcomeLoop(
       store: store, reading: reading, host: host,
-      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: config.addressesByPool, book: book,
-      dispatcher: dispatcher,
-      done: done, due: due,
-      metrics: deliveries, log: log)
+      reducer: OutcomeReducer(retry: config.retry, providers: config.providers), pools: config.addressesByPool, departedIPs: departed,
+      book: book, dispatcher: dispatcher, done: done, due: due, metrics: deliveries, log: log)
 
     let urls = URLBlocklist(store: store)
     let profiles = ProviderProfiles(store: store, configured: config.providers) { table in

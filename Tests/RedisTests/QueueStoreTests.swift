@@ -75,13 +75,20 @@ import Testing
     }
 
     func outcomes() async throws -> [StoredOutcome] {
-      try await store.readOutcomes(host: "host", after: "0-0", wakeAfter: "0-0", limit: 100, block: 1).outcomes
+      var found = try await store.readOutcomes(
+        host: "host", ips: ["ip1", "ip2"], after: OutcomePlaces(), wakeAfter: "0-0", limit: 100, block: 1
+      ).outcomes
+      try await store.addRecords(&found)
+      return found
     }
 
     func effect(_ outcome: StoredOutcome, _ fate: MessageFate, suppression: SuppressionRow? = nil) async throws -> [String?] {
       try await store.effects(
         host: "host", trimDoneTo: nil,
-        [EffectItem(outcomeID: outcome.id, number: outcome.number, serial: outcome.serial, fate: fate, done: [5], suppression: suppression)]
+        [
+          EffectItem(
+            source: outcome.source, number: outcome.number, serial: outcome.serial, fate: fate, done: [5], suppression: suppression)
+        ]
       ).doneIDs
     }
   }
@@ -135,16 +142,21 @@ import Testing
     #expect(work[0].content == nil)
     #expect(try await world.store.content("h") == [1, 2, 3])
     let settlements = work.map { Settlement(entryID: $0.entryID, number: $0.number, serial: $0.serial, outcome: [8]) }
-    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 2)
-    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) == 0)
-    #expect(try await world.store.journalPosition(ip: "ip1", host: "host") == 77)
+    // Said again, since the answer was lost.
+    for _ in 0..<2 { try await world.store.settle(ip: "ip1", host: "host", journalPosition: 77, settlements) }
+    #expect(try await world.store.unsettledWork(ip: "ip1").isEmpty)
     let outcomes = try await world.outcomes()
-    #expect(outcomes.count == 2)
+    #expect(outcomes.count == 4)
+    #expect(outcomes.map(\.source.journalPosition) == [nil, 77, nil, 77])
+    #expect(try await world.store.journalPosition(ip: "ip1", host: "host") == nil)
     #expect(try MessageRecord(decoding: outcomes[0].record).messageID == "m2")
     let row = SuppressionRow(scope: "o", address: "u@b.example", until: 0, reason: "hard_bounce", since: 1, source: "smtp")
     #expect(try await world.effect(outcomes[0], .final, suppression: row)[0] != nil)
     #expect(try await world.effect(outcomes[0], .final)[0] == nil)
     #expect(try await world.effect(outcomes[1], .retry(at: 2_000_000))[0] != nil)
+    #expect(try await world.store.journalPosition(ip: "ip1", host: "host") == 77)
+    for again in outcomes[2...] { #expect(try await world.effect(again, .final)[0] == nil) }
+    #expect(try await world.outcomes().isEmpty)
     #expect(try await world.store.liveCount() == 1)
     #expect(try await world.store.snapshot(MessageNumber(1))?.state == .waiting)
     let early = try await world.store.ready(host: "host", now: 1_999_999, limit: 10)
@@ -265,6 +277,43 @@ import Testing
     #expect(try await world.store.replay(ip: "ip1", host: "host", [ReplayedLine(number: MessageNumber(2), serial: 3, outcome: [9])]) == 1)
   }
 
+  /// Whoever speaks in the name of an IP ends, delays or repeats nothing that this IP does not have by this very entry.
+  @Test func aWorkersWordStandsForWhatItHasOnly() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...2).map { world.item($0) })
+    for ip in ["ip1", "ip2"] { try await world.store.prepareStream(ip: ip) }
+    _ = try await world.dispatch(1)
+    let known = try #require(try await world.store.unsettledWork(ip: "ip1").first)
+    func say(_ ip: String, _ entry: String, _ number: UInt64, _ serial: Int) async throws -> [StoredOutcome] {
+      try await world.store.settle(
+        ip: ip, host: "host", journalPosition: nil,
+        [Settlement(entryID: entry, number: MessageNumber(number), serial: serial, outcome: [9])])
+      return try await world.outcomes()
+    }
+    let waiting = MessageNumber(known.number.value == 1 ? 2 : 1)
+    for (ip, entry, number, serial) in [
+      ("ip2", known.entryID, known.number.value, known.serial), ("ip1", "1-1", known.number.value, known.serial),
+      ("ip1", known.entryID, known.number.value, 2), ("ip1", known.entryID, waiting.value, 1), ("ip1", "1-1", waiting.value, 0),
+      ("ip1", known.entryID, 77, 1),
+    ] {
+      let said = try #require(try await say(ip, entry, number, serial).first)
+      #expect(said.record.isEmpty, "\(ip) \(entry) \(number) \(serial)")
+      for fate in [MessageFate.final, .retry(at: 5), .queue(addingCrashMarks: 1), .hold(reason: "x"), .keep(until: 1)] {
+        #expect(try await world.effect(said, fate)[0] == nil)
+        _ = try await say(ip, entry, number, serial)
+      }
+      for left in try await world.outcomes() { _ = try await world.effect(left, .final) }
+    }
+    #expect(try await world.store.snapshot(known.number)?.state == .dispatched)
+    #expect(try await world.store.snapshot(waiting)?.state == .queued)
+    #expect(try await world.store.liveCount() == 2)
+    let said = try #require(try await say("ip1", known.entryID, known.number.value, known.serial).first)
+    #expect(!said.record.isEmpty)
+    #expect(try await world.effect(said, .final)[0] != nil)
+    #expect(try await world.store.liveCount() == 1)
+  }
+
   /// Redis has lost a dispatch: what its worker has under way stays that worker's, what it has not begun is the queue's.
   @Test func aWorkerClaimsWhatItHolds() async throws {
     let world = try await World()
@@ -288,7 +337,8 @@ import Testing
     #expect(try await world.dispatch(9).answers[0].numbers == [MessageNumber(3), MessageNumber(4)])
     // It ends as any other.
     let settlement = Settlement(entryID: "9999999999999-0", number: MessageNumber(2), serial: 1, outcome: [8])
-    #expect(try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement]) == 1)
+    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement])
+    #expect(try await world.effect(world.outcomes()[0], .keep(until: 9_000_000))[0] != nil)
     // Older news is none.
     #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [.foreign])
   }

@@ -167,6 +167,30 @@ import Testing
     #expect(world.turn() == 1)
   }
 
+  /// An IPv4 source reaches no IPv6 host, and the other way round: mail waits for an IP that can, and says so.
+  @Test func mailGoesByAnIPOfItsHostsFamily() {
+    var world = World(ips: ["192.0.2.1", "2001:db8::1", "2001:db8::2"])
+    let old = GroupPart(group: Group(set: "pool:p", domain: "four.example"), organisation: "A")
+    world.add("A", "four.example", scores: (0..<40).map { Int64($0) }, key: "gmail", provider: .gmail)
+    world.index.setDestination(.open(key: "gmail", provider: .gmail, only: .ipv4), of: old.group)
+    var used: Set<String> = []
+    while world.turn(settles: false) > 0 {
+      used.formUnion(world.out.keys.map(\.ip))
+      world.settle()
+    }
+    #expect(world.left.count == 40)
+    #expect(used == ["192.0.2.1"])
+    world.index.setIP("192.0.2.1", isOpen: false)
+    world.queues[old] = [50]
+    world.tell(old)
+    world.index.setDestination(.open(key: "gmail", provider: .gmail, only: .ipv4), of: old.group)
+    #expect(world.turn() == 0)
+    #expect(world.index.gates(of: old, now: 0).map(\.key) == ["192.0.2.1"])
+    // Of both: the others may.
+    world.index.setDestination(.open(key: "gmail", provider: .gmail), of: old.group)
+    #expect(world.turn() == 1)
+  }
+
   @Test func anOrganisationsGateHoldsItAloneAndOpensAgain() {
     var world = World()
     world.add("A", "one.example", scores: [1, 2])

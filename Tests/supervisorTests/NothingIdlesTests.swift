@@ -25,10 +25,12 @@ import Testing
     var left = 0
     /// What waited though nothing held it.
     var idle: [String] = []
+    /// What was given to an IP of a family that none of its hosts has, beside one that could.
+    var astray: [String] = []
 
     init(seed: Int) {
       random = SeededGenerator(UInt64(seed) &+ 77)
-      ips = (1...Int.random(in: 2...8, using: &random)).map { "ip\($0)" }
+      ips = (1...Int.random(in: 2...8, using: &random)).map { $0 % 3 == 0 ? "2001:db8::\($0)" : "ip\($0)" }
       sets = ["pool:p", "pool:q", "pool:p!ip1", "pool:q!ip2", "ip:ip1", "ip:ip2"]
       index = LaneIndex(pools: [:], providers: ProviderTable())
       index = LaneIndex(pools: pools(isWhole: true), providers: providers())
@@ -73,7 +75,15 @@ import Testing
 
     mutating func resolve(_ group: Group) {
       let (key, provider) = Self.lane(group.domain)
-      let destination = Destination.open(key: key, provider: provider)
+      // Its hosts' addresses change at times.
+      let family: AddressFamily? =
+        switch group.domain {
+        case "d1.example", "d4.example": .ipv4
+        case "d3.example": .ipv6
+        case "d5.example": any([.ipv4, .ipv6, nil])
+        default: nil
+        }
+      let destination = Destination.open(key: key, provider: provider, only: family)
       if index.destination(of: group) != destination { index.setDestination(destination, of: group) }
     }
 
@@ -96,6 +106,7 @@ import Testing
       if isWatched, picks.count < limit { noteIdle() }
       var touched: Set<GroupPart> = []
       for pick in picks {
+        noteReach(pick)
         // Some of it is another host's already, or a counter has no room.
         let taken = chance(1, of: 12) ? below(pick.count) : min(pick.count, queues[pick.part]?.count ?? 0)
         queues[pick.part]?.removeFirst(taken)
@@ -112,6 +123,13 @@ import Testing
       for lane in out.keys.sorted(by: { $0.description < $1.description }) where chance(2, of: 3) {
         index.release(out.removeValue(forKey: lane) ?? 0, of: lane)
       }
+    }
+
+    private mutating func noteReach(_ pick: PlannedPick) {
+      guard case .open(_, _, let only?)? = index.destination(of: pick.part.group), AddressFamily(of: pick.lane.ip) != only,
+        index.mirror.ips(of: pick.part.group.set).contains(where: { AddressFamily(of: $0) == only })
+      else { return }
+      astray.append("\(pick.part) by \(pick.lane.ip) at \(now)")
     }
 
     private mutating func noteIdle() {
@@ -203,5 +221,6 @@ import Testing
     let held = world.index.allGates(now: world.now)
     #expect(world.left == world.added, "seed \(seed): \(world.added - world.left) of \(world.added) never leave: \(held)")
     #expect(world.idle.isEmpty, "seed \(seed): \(world.idle.count) times, first \(world.idle.first ?? "")")
+    #expect(world.astray.isEmpty, "seed \(seed): \(world.astray.count) times, first \(world.astray.first ?? "")")
   }
 }

@@ -34,17 +34,17 @@ import Testing
   @Test(arguments: [
     ("limits: { org_daily: 10 }", "limits: { org_daily: 11 }", ["limits.org_daily: 10 → 11"]),
     ("first-master-key", "other-master-key", ["api.master_key: changed"]),
-    ("limits:", "retry: { delays: [1s] }\nlimits:", ["retry.delays: [30000, 120000, 480000, 1800000, 7200000] → [1000]"]),
+    ("limits:", "retry: { delays: [1s] }\nlimits:", ["retry.delays: [30s, 2m, 8m, 30m, 2h] → [1s]"]),
     ("limits:", "providers: { gmail: { maxConnections: 7 } }\nlimits:", ["providers.gmail: changed"]),
     ("limits:", "identity: { require: false }\nlimits:", ["identity.require: true → false"]),
-    ("limits:", "dnsbl: { zones: [], interval: 1h }\nlimits:", ["dnsbl.interval: 900000 → 3600000", "dnsbl.zones: 0 zones"]),
+    ("limits:", "dnsbl: { zones: [], interval: 1h }\nlimits:", ["dnsbl.interval: 15m → 1h", "dnsbl.zones: 0 zones"]),
     ("limits:", "warming: { min_sample: 7 }\nlimits:", ["warming: changed"]),
-    ("limits:", "breaker: { open: 1m }\nlimits:", ["breaker.open: 1800000 → 60000"]),
+    ("limits:", "breaker: { open: 1m }\nlimits:", ["breaker.open: 30m → 1m"]),
     ("secret: one", "secret: two", ["webhooks: https://a.example/hook changed"]),
     ("webhooks: [ {", "webhooks: [ { url: \"https://b.example/x\", secret: s }, {", ["webhooks: https://b.example/x added"]),
     ("ips: [127.0.0.23]", "ips: [127.0.0.23, 127.0.0.21]", ["pools.campaign: 127.0.0.21 added"]),
     ("[127.0.0.23]", "[127.0.0.24]", ["pools.campaign: 127.0.0.24 added", "pools.campaign: 127.0.0.23 removed"]),
-    ("ehlo: two.example", "ehlo: other.example", ["pools: 127.0.0.22 has other settings"]),
+    ("ehlo: two.example", "ehlo: other.example", ["pools: 127.0.0.22: ehlo two.example → other.example"]),
   ])
   func whatChangesIsSaid(old: String, new: String, changes: [String]) throws {
     let difference = try Self.difference((old, new))

@@ -1,5 +1,5 @@
 /// Raise it with every change of a message below; both ends refuse another version.
-package let controlProtocolVersion = 3
+package let controlProtocolVersion = 4
 
 /// What a worker needs to sign for one domain, unsealed. Never written to disk or log.
 package struct SigningKey: Sendable, Codable, Equatable {
@@ -11,6 +11,18 @@ package struct SigningKey: Sendable, Codable, Equatable {
     self.domain = domain
     self.selector = selector
     self.privateKeyPEM = privateKeyPEM
+  }
+}
+
+/// What a worker has of one entry of its stream when it meets a run of Redis that may have lost its dispatch.
+package struct ControlHolding: Sendable, Codable, Equatable {
+  package var entryID: String
+  package var number: UInt64
+  package var serial: Int
+  package var isUnderWay: Bool
+
+  package init(entryID: String, number: UInt64, serial: Int, isUnderWay: Bool) {
+    (self.entryID, self.number, self.serial, self.isUnderWay) = (entryID, number, serial, isUnderWay)
   }
 }
 
@@ -43,6 +55,11 @@ package enum ControlOrder: Sendable, Codable, Equatable {
   case keyRefused(domain: String)
   /// The domain's key changed: ask again.
   case forgetKey(domain: String)
+  /// Answer to ``ControlNotice/claim(question:runID:_:)``, a number per entry: 0 another's, 1 the worker's, 2 the worker's again and in no stream.
+  /// None when it cannot be said now.
+  case claimed(question: Int, [Int])
+  /// Answer to ``ControlNotice/met(question:runID:)``.
+  case told(question: Int, isDone: Bool)
 }
 
 /// Worker → supervisor.
@@ -56,8 +73,10 @@ package enum ControlNotice: Sendable, Codable, Equatable {
   case status(WorkerStatus)
   /// A key to sign this entry of the IP's stream with.
   case needKey(domain: String, entryID: String)
-  /// Journal replayed to this run of Redis.
-  case replayed(runID: String)
+  /// Whose are these on a run of Redis that the worker meets anew? Before ``met(question:runID:)``, so many at once that a frame holds them.
+  case claim(question: Int, runID: String, [ControlHolding])
+  /// The worker stands before this run of Redis: its journal is to be told to it.
+  case met(question: Int, runID: String)
   case stopping
 }
 

@@ -159,7 +159,8 @@ package struct OutcomeReducer: Sendable {
     switch (input.result.kind, input.result.reply) {
     case (.replied, let reply?): what = input.result.isDelivered ? .delivered : .refused(verdict(reply, input))
     case (.connectionFailed, let reply?): what = .refused(verdict(reply, input))
-    case (.connectionFailed, nil): what = .unreachable
+    // Without a host nobody was called: this IP's family is not theirs.
+    case (.connectionFailed, nil) where input.result.host != nil: what = .unreachable
     default: return nil
     }
     // The lane's provider is that of all its mail hosts, which is what its permits were charged to.

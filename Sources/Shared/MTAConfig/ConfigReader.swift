@@ -97,6 +97,9 @@ package struct ConfigReader {
     return content.trimmingCharacters(in: .newlines)
   }
 
+  /// Nil when the file cannot be read.
+  package func content(of path: String) -> String? { readFile(path) }
+
   // MARK: lists and maps
 
   package mutating func texts(_ key: String, _ fallback: [String]) -> [String] {

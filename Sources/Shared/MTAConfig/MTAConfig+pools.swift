@@ -12,7 +12,9 @@ extension MTAConfig {
         let addresses = (environment[variable] ?? "").split { $0 == "," || $0 == " " }.map(String.init)
         guard !addresses.isEmpty else { continue }
         pools.append((name, []))
-        for address in addresses { add(&reader, pool: name, SourceIP(bare: address, ehlo: ehloNames[address] ?? hostname), line: nil) }
+        for address in addresses {
+          add(&reader, "pools", pool: name, SourceIP(bare: address, ehlo: ehloNames[address] ?? hostname), line: nil)
+        }
       }
     }
     if !pools.contains(where: { !$0.ips.isEmpty }) && !reader.problems.contains(where: { $0.key.hasPrefix("pools") }) {
@@ -32,19 +34,21 @@ extension MTAConfig {
     if !isName { reader.problem(path, "must be named with letters, digits, - and _", line: node.line) }
     pools.append((name, []))
     reader.item(node, path) { pool in
-      for item in pool.list("ips") ?? [] {
+      for (index, item) in (pool.list("ips") ?? []).enumerated() {
         switch item {
         case .scalar(let address, let line):
-          add(&pool, pool: name, SourceIP(bare: address, ehlo: ehloNames[address] ?? hostname), line: line)
+          add(&pool, "ips", pool: name, SourceIP(bare: address, ehlo: ehloNames[address] ?? hostname), line: line)
         case .map:
-          pool.item(item, "\(path).ips") { entry in
+          pool.item(item, "\(path).ips[\(index)]") { entry in
             let address = entry.text("address", "")
             var ip = SourceIP(bare: address, ehlo: entry.text("ehlo", ehloNames[address] ?? hostname).lowercased())
             ip.publicAddress = entry.text("public", address)
             ip.isWarmed = entry.bool("warmed", false)
             if !DomainName.isHostName(ip.ehloName) { entry.problem("ehlo", "must be a host name", line: item.line) }
-            if IPAddress.canonical(ip.publicAddress) == nil { entry.problem("public", "must be an IP address", line: item.line) }
-            add(&entry, pool: name, ip, line: item.line)
+            if ip.publicAddress != address, IPAddress.canonical(ip.publicAddress) == nil {
+              entry.problem("public", "must be an IP address", line: item.line)
+            }
+            add(&entry, "address", pool: name, ip, line: item.line)
           }
         case .list: pool.problem("ips", "must be a list of addresses", line: item.line)
         }
@@ -52,22 +56,23 @@ extension MTAConfig {
     }
   }
 
-  private mutating func add(_ reader: inout ConfigReader, pool: String, _ ip: SourceIP, line: Int?) {
+  /// - Parameter key: where the address stands.
+  private mutating func add(_ reader: inout ConfigReader, _ key: String, pool: String, _ ip: SourceIP, line: Int?) {
     guard let address = IPAddress.canonical(ip.address) else {
-      return reader.problem("ips", "\(ip.address.isEmpty ? "an entry without address" : ip.address) must be an IP address", line: line)
+      return reader.problem(key, "\(ip.address.isEmpty ? "is required and" : ip.address) must be an IP address", line: line)
     }
-    if let objection = IPAddress.objectionAsSource(address) { return reader.problem("ips", "\(ip.address) \(objection)", line: line) }
+    if let objection = IPAddress.objectionAsSource(address) { return reader.problem(key, "\(ip.address) \(objection)", line: line) }
     var ip = ip
     ip.publicAddress = ip.publicAddress == ip.address ? address : IPAddress.canonical(ip.publicAddress) ?? ip.publicAddress
     ip.address = address
     if let known = sourceIPs.first(where: { $0.address == address }) {
-      if known != ip { reader.problem("ips", "\(address) stands in several pools with different settings", line: line) }
+      if known != ip { reader.problem(key, "\(address) stands in several pools with different settings", line: line) }
     } else {
       sourceIPs.append(ip)
     }
     guard let index = pools.firstIndex(where: { $0.name == pool }) else { return }
     if pools[index].ips.contains(address) {
-      reader.problem("ips", "\(address) stands in this pool twice", line: line)
+      reader.problem(key, "\(address) stands in this pool twice", line: line)
     } else {
       pools[index].ips.append(address)
     }
@@ -150,7 +155,7 @@ extension MTAConfig {
       guard let number = Int(day), (1...365).contains(number), case .scalar(let text, _) = cap, let most = Int(text),
         (1...1_000_000_000).contains(most)
       else {
-        reader.problem("warming.schedule", "must map days (1 to 365) to messages a day (1 to 1000000000)", line: cap.line)
+        reader.problem("warming.schedule", "\(day) must be a day (1 to 365) with its messages (1 to 1000000000)", line: cap.line)
         continue
       }
       schedule[number] = most

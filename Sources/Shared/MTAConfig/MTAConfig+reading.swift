@@ -74,6 +74,13 @@ extension MTAConfig {
       reader.problem("dns.servers", "\(server) must be an address, or address@port")
     }
     dns.trustAnchors = reader.texts("dns.trust_anchors", [])
+    for anchor in dns.trustAnchors {
+      if anchor.hasPrefix("/") {
+        if reader.content(of: anchor) == nil { reader.problem("dns.trust_anchors", "\(anchor) cannot be read") }
+      } else if !anchor.split(whereSeparator: \.isWhitespace).contains(where: { ["DS", "DNSKEY"].contains($0.uppercased()) }) {
+        reader.problem("dns.trust_anchors", "\(anchor.prefix(40)) must be a file, or a DS or DNSKEY record")
+      }
+    }
     historyRetentionDays = reader.integer("history.retention_days", 1...3650, 30)
   }
 

@@ -48,47 +48,70 @@ extension QueueStore {
     return Self.entryList(reply).first.flatMap { Self.workEntry($0.id, $0.fields) }
   }
 
-  /// Waits for outcomes to this host and for wake rows of others, after the given ids.
-  package func readOutcomes(host: String, after outcome: String, wakeAfter: String, limit: Int, block: Int) async throws
-    -> (outcomes: [StoredOutcome], woken: [QueueHead], lastWake: String)
-  {
+  /// Waits for outcomes to this host, its own and its workers', and for wake rows of others, after the given places.
+  /// - Parameter limit: outcomes of each stream.
+  /// - Returns: outcomes without their records, in the order of each stream; ``places`` behind them.
+  package func readOutcomes(
+    host: String, ips: [String], after places: OutcomePlaces, wakeAfter: String, limit: Int, block: Int
+  ) async throws -> (outcomes: [StoredOutcome], places: OutcomePlaces, woken: [QueueHead], lastWake: String) {
     var command = RedisCommand("XREAD", "COUNT")
     command.add(limit)
     command.add("BLOCK")
     command.add(block)
-    for word in ["STREAMS", keys.outcomes(host), keys.wake, outcome, wakeAfter] { command.add(word) }
+    command.add("STREAMS")
+    command.add(keys.outcomes(host))
+    for ip in ips { command.add(keys.outcomes(host, ip: ip)) }
+    command.add(keys.wake)
+    command.add(places[""])
+    for ip in ips { command.add(places[ip]) }
+    command.add(wakeAfter)
     let reply = try await client.send(command, timeLimit: .milliseconds(Int64(block) + 8000))
+    let own = keys.outcomes(host)
     var outcomes: [StoredOutcome] = []
+    var places = places
     var woken: [QueueHead] = []
     var lastWake = wakeAfter
     for stream in reply.array ?? [] {
       guard let pair = stream.array, pair.count == 2, let name = pair[0].string else { continue }
-      for entry in Self.entryList(pair[1]) {
-        if name == keys.wake {
-          lastWake = entry.id
-          if entry.fields["h"]?.string != host, let part = entry.fields["g"]?.string.flatMap({ GroupPart($0) }) {
-            woken.append(
-              QueueHead(
-                part: part, count: entry.fields["c"]?.int ?? 1, score: entry.fields["z"]?.int64 ?? 0,
-                sequence: entry.fields["q"]?.int64 ?? 0))
-          }
-        } else if let number = entry.fields["n"]?.string.flatMap({ MessageNumber($0) }),
-          let serial = entry.fields["a"]?.int, let bytes = entry.fields["o"]?.bytes
-        {
-          outcomes.append(
-            StoredOutcome(id: entry.id, number: number, serial: serial, outcome: bytes, record: [], deferrals: 0, crashMarks: 0))
-        }
+      let entries = Self.entryList(pair[1])
+      guard name != keys.wake else {
+        lastWake = entries.last?.id ?? lastWake
+        woken = entries.compactMap { Self.woken($0.fields, host) }
+        continue
       }
+      let ip = name == own ? "" : String(name.dropFirst(own.utf8.count + 1))
+      outcomes += entries.map { Self.outcome($0, ip) }
+      if let last = entries.last { places[ip] = last.id }
     }
-    try await addRecords(&outcomes)
-    return (outcomes, woken, lastWake)
+    return (outcomes, places, woken, lastWake)
   }
 
-  /// What the outcomes are about. One whose message is gone keeps an empty record: its effects do nothing.
-  private func addRecords(_ outcomes: inout [StoredOutcome]) async throws {
+  private static func woken(_ fields: [String: RESPValue], _ host: String) -> QueueHead? {
+    guard fields["h"]?.string != host, let part = fields["g"]?.string.flatMap({ GroupPart($0) }) else { return nil }
+    return QueueHead(
+      part: part, count: fields["c"]?.int ?? 1, score: fields["z"]?.int64 ?? 0, sequence: fields["q"]?.int64 ?? 0)
+  }
+
+  /// One without a readable message stands for nothing, and is taken away like any other.
+  private static func outcome(_ entry: (id: String, fields: [String: RESPValue]), _ ip: String) -> StoredOutcome {
+    let source = OutcomeSource(
+      id: entry.id, ip: ip, entryID: entry.fields["e"]?.string ?? "", journalPosition: entry.fields["j"]?.int64)
+    return StoredOutcome(
+      source: source, number: entry.fields["n"]?.string.flatMap { MessageNumber($0) } ?? MessageNumber(0),
+      serial: entry.fields["a"]?.int ?? 0, outcome: entry.fields["o"]?.bytes ?? [], record: [], deferrals: 0, crashMarks: 0)
+  }
+
+  /// What the outcomes are about. One that stands for nothing, of a message that is gone or of one that its IP does not have, keeps an empty
+  /// record: its effects do nothing.
+  package func addRecords(_ outcomes: inout [StoredOutcome]) async throws {
     guard !outcomes.isEmpty else { return }
-    var command = RedisCommand.function("mta1_records", prefix: keys.prefix, capacity: outcomes.count * 24 + 64)
-    for outcome in outcomes { command.add(outcome.number.description) }
+    var command = RedisCommand.function("mta1_records", prefix: keys.prefix, capacity: outcomes.count * 80 + 64)
+    for outcome in outcomes {
+      command.add(outcome.number.description)
+      command.add(outcome.serial)
+      command.add(outcome.source.ip)
+      command.add(outcome.source.entryID)
+    }
     let rows = try await client.send(command).array ?? []
     guard rows.count == outcomes.count else { throw RedisError.unexpected("records") }
     for (index, row) in rows.enumerated() {

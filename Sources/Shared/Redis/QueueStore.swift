@@ -97,8 +97,9 @@ package struct QueueStore: Sendable {
     return (answers, try reply.heads(1))
   }
 
-  @discardableResult
-  package func settle(ip: String, host: String, journalPosition: Int64?, _ settlements: [Settlement]) async throws -> Int {
+  /// Says what came of entries of an IP's stream; the host's reducer judges it.
+  /// - Parameter journalPosition: up to where the IP's journal is told with these; nil = nothing is said of it.
+  package func settle(ip: String, host: String, journalPosition: Int64?, _ settlements: [Settlement]) async throws {
     var command = RedisCommand.function("mta1_settle", prefix: keys.prefix, capacity: settlements.count * 300 + 128)
     command.add(ip)
     command.add(host)
@@ -110,12 +111,16 @@ package struct QueueStore: Sendable {
       command.add(settlement.serial)
       command.add(settlement.outcome)
     }
-    return try await client.send(command).int ?? 0
+    _ = try await client.send(command)
+  }
+
+  /// An IP's journal is told up to there, in the order of a connection's commands.
+  package func setJournalPosition(ip: String, host: String, _ position: Int64) async throws {
+    _ = try await client.send(RedisCommand("HSET", keys.journal, "\(host) \(ip)", String(position)))
   }
 
   /// What an IP's journal says, to a Redis that may have lost it. Answers how many lines acted.
-  /// - Parameter sender: a connection that is not open to all yet; nil = ours.
-  package func replay(ip: String, host: String, _ lines: [ReplayedLine], over sender: RedisClient.Sender? = nil) async throws -> Int {
+  package func replay(ip: String, host: String, _ lines: [ReplayedLine]) async throws -> Int {
     var command = RedisCommand.function("mta1_replay", prefix: keys.prefix, capacity: lines.count * 300 + 128)
     command.add(host)
     command.add(ip)
@@ -126,14 +131,11 @@ package struct QueueStore: Sendable {
       command.add(line.outcome)
       command.add(line.letsGo ? 1 : 0)
     }
-    return try await (sender == nil ? client.send(command) : sender?.send(command) ?? .null).int ?? 0
+    return try await client.send(command).int ?? 0
   }
 
   /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whose it is now.
-  /// - Parameter sender: a connection that is not open to all yet; nil = ours.
-  package func claim(
-    ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)], over sender: RedisClient.Sender? = nil
-  ) async throws -> [ClaimAnswer] {
+  package func claim(ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [ClaimAnswer] {
     var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
     command.add(ip)
     command.add(entries.count)
@@ -143,8 +145,7 @@ package struct QueueStore: Sendable {
       command.add(entry.serial)
       command.add(isUnderWay ? 1 : 0)
     }
-    let reply = try await sender == nil ? client.send(command) : sender?.send(command) ?? .null
-    let answers = (reply.array ?? []).compactMap { $0.int.flatMap { ClaimAnswer(rawValue: $0) } }
+    let answers = (try await client.send(command).array ?? []).compactMap { $0.int.flatMap { ClaimAnswer(rawValue: $0) } }
     guard answers.count == entries.count else { throw RedisError.unexpected("claim") }
     return answers
   }
@@ -159,7 +160,10 @@ package struct QueueStore: Sendable {
     command.add(trimDoneTo ?? "")
     command.add(items.count)
     for item in items {
-      command.add(item.outcomeID)
+      command.add(item.source.id)
+      command.add(item.source.ip)
+      command.add(item.source.entryID)
+      command.add(item.source.journalPosition.map(String.init) ?? "")
       command.add(item.number.description)
       command.add(item.serial)
       switch item.fate {

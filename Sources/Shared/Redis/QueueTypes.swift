@@ -157,7 +157,7 @@ package struct Settlement: Sendable {
 
 /// One outcome as the reducer reads it.
 package struct StoredOutcome: Sendable {
-  package var id: String
+  package var source: OutcomeSource
   package var number: MessageNumber
   package var serial: Int
   package var outcome: [UInt8]
@@ -167,6 +167,35 @@ package struct StoredOutcome: Sendable {
   package var crashMarks: Int
   /// Nil when the row does not say.
   package var group: Group?
+}
+
+/// Who wrote an outcome, and where it lies.
+package struct OutcomeSource: Sendable, Hashable {
+  /// Of the outcome in its stream.
+  package var id: String
+  /// Whose worker says it; empty = the host itself.
+  package var ip: String
+  /// The entry of that IP's stream that it is about.
+  package var entryID: String
+  /// Up to where that worker's journal is told with it.
+  package var journalPosition: Int64?
+
+  package init(id: String, ip: String = "", entryID: String = "", journalPosition: Int64? = nil) {
+    (self.id, self.ip, self.entryID, self.journalPosition) = (id, ip, entryID, journalPosition)
+  }
+}
+
+/// How far the streams of outcomes are read: by IP, `""` = the host's own.
+package struct OutcomePlaces: Sendable {
+  private var after: [String: String] = [:]
+
+  package init() {}
+
+  /// From the start of a stream: what was reduced is no longer there.
+  package subscript(ip: String) -> String {
+    get { after[ip] ?? "0-0" }
+    set { after[ip] = newValue }
+  }
 }
 
 /// What becomes of the message after its outcome.
@@ -228,7 +257,7 @@ package struct SuppressionRow: Sendable, Equatable {
 }
 
 package struct EffectItem: Sendable {
-  package var outcomeID: String
+  package var source: OutcomeSource
   package var number: MessageNumber
   package var serial: Int
   package var fate: MessageFate
@@ -239,10 +268,10 @@ package struct EffectItem: Sendable {
   package var refundsProbes = false
 
   package init(
-    outcomeID: String, number: MessageNumber, serial: Int, fate: MessageFate, done: [UInt8],
+    source: OutcomeSource, number: MessageNumber, serial: Int, fate: MessageFate, done: [UInt8],
     suppression: SuppressionRow?
   ) {
-    self.outcomeID = outcomeID
+    self.source = source
     self.number = number
     self.serial = serial
     self.fate = fate
@@ -300,7 +329,7 @@ package struct HeldEntry: Sendable {
   }
 }
 
-/// Whose an entry is after ``QueueStore/claim(ip:_:over:)``.
+/// Whose an entry is after ``QueueStore/claim(ip:_:)``.
 package enum ClaimAnswer: Int, Sendable {
   /// Another's, or a queue's: it must not begin, nor come to its dot.
   case foreign = 0

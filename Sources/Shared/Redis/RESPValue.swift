@@ -53,12 +53,6 @@ package enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     return false
   }
 
-  /// An access rule said no, to the command or to one inside a Function.
-  package var isForbidden: Bool {
-    guard case .refused(let text) = self else { return false }
-    return text.hasPrefix("NOPERM") || text.contains("user executing the script can't") || text.contains("ACL failure in script")
-  }
-
   /// AUTH, where nobody needs a password.
   var isPasswordless: Bool {
     if case .refused(let text) = self { return text.contains("without any password configured") }

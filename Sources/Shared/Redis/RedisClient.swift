@@ -49,6 +49,9 @@ package final class RedisClient: Sendable {
   package var session: Session? { state.withLockedValue { $0.session } }
   package var lastFault: String? { state.withLockedValue { $0.lastFault } }
 
+  /// Gives the connection up, and makes another.
+  package func reconnect() { state.withLockedValue { $0.channel }?.close(promise: nil) }
+
   /// Sends one command and waits for its reply.
   /// - Parameter timeLimit: after it the connection is given up as stalled.
   package func send(_ command: RedisCommand, timeLimit: TimeAmount = .seconds(8)) async throws -> RESPValue {

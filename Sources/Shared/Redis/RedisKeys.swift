@@ -15,9 +15,9 @@ package struct RedisKeys: Sendable {
     "sessions": ":conn:", "feedback": ":fb:", "unsubscribed": ":uns:",
   ]
 
-  /// Hash, where one message is. Written by accept, dispatch, settle, effects; gone at its end.
+  /// Hash, where one message is. Written by accept, dispatch, effects; gone at its end.
   func message(_ number: String) -> String { prefix + ":m:" + number }
-  /// Hash, what it is; no worker's.
+  /// Hash, what it is.
   func record(_ number: String) -> String { prefix + ":r:" + number }
   /// Hash `b` zstd octets, `n` messages that use them.
   func content(_ hash: String) -> String { prefix + ":c:" + hash }
@@ -29,8 +29,10 @@ package struct RedisKeys: Sendable {
   var wake: String { prefix + ":wake" }
   /// Stream of entries to one IP's worker, with consumer group `w`.
   func ip(_ address: String) -> String { prefix + ":ip:" + address }
-  /// Stream of outcomes to one host's reducer.
+  /// Stream of outcomes to one host's reducer that the host itself wrote.
   func outcomes(_ host: String) -> String { prefix + ":out:" + host }
+  /// Stream of what one IP's worker says to its host's reducer: claims, which ``QueueStore/effects(host:trimDoneTo:_:policy:)`` judges.
+  func outcomes(_ host: String, ip: String) -> String { prefix + ":out:\(host):\(ip)" }
   /// Stream of events and final records to one host's outbox and history.
   func done(_ host: String) -> String { prefix + ":done:" + host }
   /// Sorted set: due ms → message number.
@@ -45,7 +47,7 @@ package struct RedisKeys: Sendable {
   package var hosts: String { prefix + ":hosts" }
   /// Hash: IP → host that last started a worker for it.
   var owners: String { prefix + ":owners" }
-  /// Hash: host, space, IP → journal position of its last settle.
+  /// Hash: host, space, IP → journal position up to which all is reduced.
   var journal: String { prefix + ":journal" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }

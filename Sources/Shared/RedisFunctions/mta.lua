@@ -3,11 +3,11 @@
 -- KEYS[1] of every Function is the prefix with its hash tag, `{mta}`; every other name is built here, from NAME, which a
 -- test compares with RedisKeys.swift. Policy time is an argument; only leases and deadlines read Redis's own TIME.
 --
--- A message is two hashes. What it is stands in `r:<num>`, which no worker reads or writes: m the record, c content hash, g group,
--- o organisation, z score, x expiry, d recipient as suppression compares it, t counters charged. Where it is stands in `m:<num>`, which workers settle: s state
--- (q queued, d dispatched, w due later, h held, s settled and not yet reduced, u uncertain and kept), n attempt serial, f highest settled
--- serial, r deferrals, k crash marks, e stream entry, i IP; figures there may be anything that a taken-over worker wrote. A worker's Functions take nothing out of queues: a number that
--- is in a queue, index or list while its state says otherwise is stale, and whoever meets it drops it.
+-- A message is two hashes. What it is stands in `r:<num>`: m the record, c content hash, g group, o organisation, z score, x expiry, d recipient as
+-- suppression compares it, t counters charged. Where it is stands in `m:<num>`: s state (q queued, d dispatched, w due later, h held, s settled and not
+-- yet reduced, u uncertain and kept), n attempt serial, f highest settled serial, r deferrals, k crash marks, e stream entry, i IP. Workers write neither: they
+-- say what came of their entries (settle), and the host's reducer makes it so (effects). A number that is in a queue, index or list while its state says otherwise
+-- is stale, and whoever meets it drops it.
 
 local NAME = {
   message = ':m:', record = ':r:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
@@ -84,7 +84,7 @@ local function take(p, touched, num, r)
   return true
 end
 
-local function figure(text) return math.floor(tonumber(text or 0) or 0) end
+local function figure(text) return tonumber(text or 0) end
 
 -- Where a message is.
 local function read_state(p, num)
@@ -93,7 +93,7 @@ local function read_state(p, num)
   return { s = v[1], n = figure(v[2]), f = figure(v[3]), e = v[4], i = v[5], k = figure(v[6]), r = figure(v[7]) }
 end
 
--- Where it is and what; not for workers.
+-- Where it is and what.
 local function read(p, num)
   local r = read_state(p, num)
   if not r then return nil end
@@ -327,31 +327,31 @@ local function dispatch(keys, argv)
   return { answers, refresh(p, host, touched) }
 end
 
--- settle: ARGV IP, host, journal position, count, then per message: entry, num, serial, outcome.
--- Answers how many outcomes were appended. A message whose record no longer waits for this serial is only acknowledged.
+-- settle: what came of entries of an IP's stream, as its worker says; whether it may say so is judged by records and effects. So a
+-- worker needs no right but to its own two streams. ARGV IP, host, journal position up to which all is told then ('' = nothing is said), count, then per
+-- message: entry, num, serial, outcome.
 local function settle(keys, argv)
   local p = keys[1]
   local ip, host, position = argv[1], argv[2], argv[3]
   local stream = p .. NAME.ip .. ip
+  local said = p .. NAME.outcomes .. host .. ':' .. ip
+  local count = tonumber(argv[4])
   local at = 5
-  local appended = 0
-  for _ = 1, tonumber(argv[4]) do
+  for index = 1, count do
     local entry, num, serial, outcome = unpack(argv, at, at + 3)
     at = at + 4
     redis.call('XACK', stream, 'w', entry)
     redis.call('XDEL', stream, entry)
-    local key = message_key(p, num)
-    local v = redis.call('HMGET', key, 's', 'n', 'e')
-    if v[1] == 'd' and v[2] == serial and v[3] == entry then
-      append_outcome(p, host, num, serial, outcome)
-      appended = appended + 1
+    if index == count and position ~= '' then
+      redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry, 'j', position)
+    else
+      redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry)
     end
   end
-  if position ~= '' then redis.call('HSET', p .. NAME.journal, host .. ' ' .. ip, position) end
-  return appended
+  return count
 end
 
--- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it. ARGV host, IP, count, then per
+-- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it; told by the supervisor. ARGV host, IP, count, then per
 -- line: num, serial, outcome, 1 = the attempt let go of the message before its dot. A line acts when its serial is open and not behind the record's: it is newer than what Redis knows, so
 -- also than an outcome that is not reduced yet (effects compares serials) or one that was kept as uncertain. One that let go acts only on what is this IP's still. Answers appended.
 local function replay(keys, argv)
@@ -377,7 +377,7 @@ local function replay(keys, argv)
   return appended
 end
 
--- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch. ARGV IP, count, then per message:
+-- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch; the supervisor asks for it. ARGV IP, count, then per message:
 -- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 2 when it became so again without an
 -- entry in the stream, 0 when it must not begin nor come to its dot. What is under way becomes the worker's again, wherever it waits; what
 -- is not goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
@@ -403,14 +403,28 @@ local function claim(keys, argv)
   return answers
 end
 
--- records: what the reducer needs of messages. ARGV nums. Answers per message record, deferrals, crash marks, group; empty when it is gone.
+-- An outcome that is to be reduced: one that the host appended closed its serial then; a worker's stands only for the message that its IP has out by
+-- this very entry.
+local function is_open(r, serial, ip, entry)
+  if not r or r.n ~= tonumber(serial) then return false end
+  if ip == '' then return r.s == 's' end
+  return r.s == 'd' and r.e == entry and r.i == ip
+end
+
+-- records: what the reducer needs of messages. ARGV per outcome: num, serial, IP and entry ('' = the host's own). Answers per outcome record,
+-- deferrals, crash marks, group; empty when the outcome stands for nothing.
 local function records(keys, argv)
   local p = keys[1]
   local rows = {}
-  for index = 1, #argv do
-    local v = redis.call('HMGET', record_key(p, argv[index]), 'm', 'g')
-    local w = redis.call('HMGET', message_key(p, argv[index]), 'r', 'k')
-    rows[index] = v[1] and { v[1], w[1] or '0', w[2] or '0', v[2] } or {}
+  for index = 1, #argv, 4 do
+    local num, serial, ip, entry = unpack(argv, index, index + 3)
+    local r = read_state(p, num)
+    local row = {}
+    if is_open(r, serial, ip, entry) then
+      local v = redis.call('HMGET', record_key(p, num), 'm', 'g')
+      if v[1] then row = { v[1], r.r, r.k, v[2] } end
+    end
+    rows[#rows + 1] = row
   end
   return rows
 end
@@ -440,8 +454,8 @@ local function migrate(keys, argv)
   return answer[1]
 end
 
--- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, num, serial,
--- op (final, keep, retry, queue, hold, move), argument (final: 1 = a breaker's probe was none; keep: until; retry: due; queue: crash marks to add; hold: reason;
+-- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, IP, entry and journal position ('' = the
+-- host's own; no position), num, serial, op (final, keep, retry, queue, hold, move), argument (final: 1 = a breaker's probe was none; keep: until; retry: due; queue: crash marks to add; hold: reason;
 -- move: another group), done record ('' = none), suppression scope, address and row ('' = none). Then the number of policy
 -- rows, and per row its field and text ('' = gone): what was learnt from these outcomes stands or falls with them.
 -- The outcome's removal is the fence: what was removed before does nothing. Answers done ids ('' where none), heads.
@@ -451,15 +465,17 @@ local function effects(keys, argv)
   local touched = {}
   local ids = {}
   local at = 4
-  local done = p .. NAME.done .. host
+  local done, own = p .. NAME.done .. host, p .. NAME.outcomes .. host
   for _ = 1, tonumber(argv[3]) do
-    local out, num, serial, op, argument, record, scope, address, row = unpack(argv, at, at + 8)
-    at = at + 9
+    local out, ip, entry, position, num, serial, op, argument, record, scope, address, row = unpack(argv, at, at + 11)
+    at = at + 12
     local id = ''
-    if redis.call('XDEL', p .. NAME.outcomes .. host, out) == 1 then
+    if redis.call('XDEL', ip == '' and own or own .. ':' .. ip, out) == 1 then
+      if position ~= '' then redis.call('HSET', p .. NAME.journal, host .. ' ' .. ip, position) end
       local r = read(p, num)
-      if r and r.s == 's' and r.n == tonumber(serial) then
+      if is_open(r, serial, ip, entry) then
         local key = message_key(p, num)
+        if ip ~= '' and op ~= 'final' then redis.call('HSET', key, 'f', serial) end
         if record ~= '' then id = redis.call('XADD', done, '*', 'n', num, 'a', serial, 'd', record) end
         if scope ~= '' then suppress(p, scope, address, row) end
         if op == 'final' then

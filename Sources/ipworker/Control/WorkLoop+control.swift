@@ -19,6 +19,7 @@ extension WorkLoop {
     case .keys(let domain, let list): keys.receive(domain, list)
     case .keyRefused(let domain): keys.refuse(domain)
     case .forgetKey(let domain): keys.forget(domain)
+    case .claimed(let question, _), .told(let question, _): questions.answer(question, order)
     case .redis(let username, let password): admit(username: username, password: password)
     }
   }
@@ -33,6 +34,7 @@ extension WorkLoop {
   func supervisorGone() {
     log.warning("control socket closed; ending")
     keys.failAll()
+    questions.close()
     drain(deadline: .now() + .seconds(9))
   }
 }

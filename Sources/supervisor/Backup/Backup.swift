@@ -18,6 +18,18 @@ struct Backup {
     /// Taken while nothing ran, no worker of this host nor another host on the same Redis: no message can have left after it.
     var isFinal: Bool
     var prefix: String
+
+    init(at: Milliseconds, isFinal: Bool, prefix: String) { (self.at, self.isFinal, self.prefix) = (at, isFinal, prefix) }
+
+    /// - Throws: `SetupError` for another form, whatever else is in it, and for what is none.
+    init(reading data: Data) throws {
+      struct Form: Decodable { var version: Int }
+      let decoder = JSONDecoder()
+      if let form = try? decoder.decode(Form.self, from: data), form.version != Self.version {
+        throw SetupError("this backup has form \(form.version), this version reads form \(Self.version)")
+      }
+      do { self = try decoder.decode(Self.self, from: data) } catch { throw SetupError("this is no backup: its \(Self.name) is damaged") }
+    }
   }
 
   /// Of the state directory, beside SQLite files and the journals. Configuration and credentials are the operator's.

@@ -41,7 +41,7 @@ enum RedisSnapshot {
   /// A blocking connection: this runs in a command of an operator.
   private final class Wire {
     /// Redis sends a life sign every few seconds while it prepares.
-    private static let patience = 60
+    private static let patience = 20
 
     private let descriptor: Int32
     private var buffer: [UInt8] = []
@@ -132,7 +132,8 @@ enum RedisSnapshot {
       }
       var chunk = [UInt8](repeating: 0, count: 1 << 18)
       let count = read(descriptor, &chunk, chunk.count)
-      guard count > 0 else { throw SetupError("Redis closed the connection, or is silent") }
+      guard count != 0 else { throw SetupError("Redis closed the connection") }
+      guard count > 0 else { throw SetupError("Redis does not answer: it said nothing for \(Self.patience) s") }
       buffer += chunk[..<count]
     }
   }

@@ -7,6 +7,7 @@ import NIOCore
 import NIOPosix
 import Observability
 import Redis
+import Synchronization
 
 /// Brings a backup into an empty state directory. The queue may hold messages that left after the backup was taken: unless
 /// nothing ran then, every organisation that has mail in it starts paused, so that nothing is sent twice unseen.
@@ -51,13 +52,10 @@ struct Restore {
     defer { withExtendedLifetime(lock) {} }
     do {
       try await unpack(stateDir)
+      try Task.checkCancellation()
       let path = stateDir + "/" + Backup.Manifest.name
-      guard let data = files.contents(atPath: path), let manifest = try? JSONDecoder().decode(Backup.Manifest.self, from: data) else {
-        throw SetupError("this is no backup: it has no \(Backup.Manifest.name)")
-      }
-      guard manifest.version == Backup.Manifest.version else {
-        throw SetupError("this backup has form \(manifest.version), this version reads form \(Backup.Manifest.version)")
-      }
+      guard let data = files.contents(atPath: path) else { throw SetupError("this is no backup: it has no \(Backup.Manifest.name)") }
+      let manifest = try Backup.Manifest(reading: data)
       guard !config.secret.isEmpty || files.fileExists(atPath: stateDir + "/secret") else {
         throw SetupError("this backup has no secret, and the configuration has none: its keys could not be opened")
       }
@@ -112,11 +110,20 @@ struct Restore {
       endpoint: RedisEndpoint(address: .unix(path: socket)), eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
       loadsFunctions: true, clock: SystemClock.now)
     let keys = RedisKeys(prefix: config.redis.prefix)
-    let connection = Task { await client.run { _, sender in try await QueueFormat.check(keys, sender) } }
+    let unreadable = Mutex<QueueFormat.Unreadable?>(nil)
+    let connection = Task {
+      await client.run { _, sender in
+        do { try await QueueFormat.check(keys, sender) } catch let error as QueueFormat.Unreadable {
+          unreadable.withLock { $0 = error }
+          throw error
+        }
+      }
+    }
     defer { connection.cancel() }
     do {
       try await wait("redis-server reads the data", atMost: 3_600_000) {
         guard !hasEnded.isSet else { throw SetupError("redis-server cannot read the backup's data: it is damaged") }
+        if let error = unreadable.withLock({ $0 }) { throw error }
         return client.session != nil
       }
       let result = try await edit(QueueStore(client: client, keys: keys), manifest)

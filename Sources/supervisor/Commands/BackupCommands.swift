@@ -28,6 +28,11 @@ struct BackupCommand: AsyncParsableCommand {
       } catch {
         throw CommandFault(code: 1, text: "\(folder) cannot be made: \((error as NSError).localizedDescription)")
       }
+      let interruption = Interruption { [path] in
+        try? FileManager.default.removeItem(atPath: folder)
+        if isArchive { try? FileManager.default.removeItem(atPath: path) }
+        CommandFault(code: 1, text: "interrupted: there is no backup").leave()
+      }
       do {
         let manifest = try Backup(config: config).write(to: folder)
         let size = Backup.size(folder)
@@ -35,6 +40,7 @@ struct BackupCommand: AsyncParsableCommand {
           try await Tar.run(["-C", folder, "-cf", path, "."])
           try FileManager.default.removeItem(atPath: folder)
         }
+        withExtendedLifetime(interruption) {}
         await AuditLog.note("backup", ["path": path], stateDir: config.stateDir)
         try show(manifest, size)
       } catch {
@@ -87,12 +93,21 @@ struct RestoreCommand: AsyncParsableCommand {
         throw CommandFault(code: 1, text: "\(path) is not there")
       }
       let (path, isArchive) = (path, !isFolder.boolValue)
-      let result = try await restore.run { target in
-        if isArchive { return try await Tar.run(["-C", target, "--no-same-owner", "-xf", path]) }
-        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
-          try FileManager.default.copyItem(atPath: path + "/" + name, toPath: target + "/" + name)
+      let work = Task {
+        try await restore.run { target in
+          if isArchive { return try await Tar.run(["-C", target, "--no-same-owner", "-xf", path]) }
+          for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+            try Task.checkCancellation()
+            try FileManager.default.copyItem(atPath: path + "/" + name, toPath: target + "/" + name)
+          }
         }
       }
+      let interruption = Interruption { work.cancel() }
+      let result: Restore.Result
+      do { result = try await work.value } catch  where work.isCancelled {
+        throw CommandFault(code: 1, text: "interrupted: \(stateDir) is as it was")
+      }
+      withExtendedLifetime(interruption) {}
       await AuditLog.note("restore", ["path": path], stateDir: stateDir)
       try show(result, stateDir)
     }

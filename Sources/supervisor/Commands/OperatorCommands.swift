@@ -5,11 +5,17 @@ import MTAConfig
 struct CheckConfig: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check-config", abstract: "Check the configuration; every problem at once.",
-    discussion: "Exits 0 when it is valid, 1 when not. Nothing needs to run.\n\nExample: supervisor check-config --config new.yaml")
+    discussion: """
+      Exits 0 when it is valid, 1 when not. Nothing needs to run; certificates and keys that it names are opened, so call it as the \
+      user that the supervisor runs as, or as root.
+
+      Example: supervisor check-config --config new.yaml
+      """)
   @OptionGroup var common: CommonOptions
 
   func run() {
-    let report = common.report()
+    var report = ConfigSource(path: common.configPath).read()
+    if let config = report.draft { report.problems += Self.unusableFiles(config) }
     if common.json {
       struct Document: Encodable {
         struct Item: Encodable {
@@ -34,6 +40,15 @@ struct CheckConfig: ParsableCommand {
       for problem in report.problems.dropLast() { FileHandle.standardError.write(Data("\(problem)\n".utf8)) }
     }
     CommandFault(code: 1, text: report.problems.last.map { "\($0)" } ?? "").leave()
+  }
+
+  /// What a start would stumble over.
+  private static func unusableFiles(_ config: MTAConfig) -> [ConfigProblem] {
+    [("bounce.tls", config.bounce.tls), ("submission.tls", config.submission.tls)].compactMap { key, files in
+      guard let files else { return nil }
+      do { _ = try InboundService.context(files) } catch { return ConfigProblem(key: key, line: nil, text: "\(error)") }
+      return nil
+    }
   }
 }
 

@@ -29,7 +29,14 @@ struct ReloadCommand: ParsableCommand {
 
   func run() {
     withFaults {
-      let text = try common.ask("reload")
+      let text: String
+      do { text = try common.ask("reload") } catch let fault as CommandFault where fault.code == 3 {
+        // A file that tells nothing does not tell where the supervisor listens either: it would be refused.
+        let report = ConfigSource(path: common.configPath).read()
+        guard common.socket == nil, report.draft == nil, let last = report.problems.last else { throw fault }
+        for problem in report.problems.dropLast() { FileHandle.standardError.write(Data("\(problem)\n".utf8)) }
+        throw CommandFault(code: 1, text: "\(last)")
+      }
       let document = try JSONDecoder().decode(Document.self, from: Data(text.utf8))
       if common.json {
         print(text)

@@ -34,4 +34,14 @@ extension Dispatcher {
     log.error("the index lacks queues: it is read anew", metadata: ["directory": "\(rows)", "index": "\(figures.parts)"])
     return true
   }
+
+  /// Messages that were out and are not, though no outcome told it: a run of Redis that lost their dispatch.
+  func findLost() async throws {
+    let numbers = Array(out.keys)
+    for start in stride(from: 0, to: numbers.count, by: 500) {
+      let slice = Array(numbers[start..<min(start + 500, numbers.count)])
+      let known = Set(try await store.peek(slice).filter { $0.state == .dispatched || $0.state == .settled }.map(\.number))
+      settled(slice.filter { !known.contains($0) }.map { Settled(number: $0, wasBegun: true, isRefunded: false) })
+    }
+  }
 }

@@ -138,9 +138,9 @@ extension Dispatcher {
   }
 
   /// For the reducer: IPs that could send now, and the lanes of messages that are out.
-  func whereabouts(_ numbers: [MessageNumber]) -> (open: Set<String>, lanes: [MessageNumber: String]) {
-    var lanes: [MessageNumber: String] = [:]
-    for number in numbers { lanes[number] = out[number]?.key }
+  func whereabouts(_ numbers: [MessageNumber]) -> (open: Set<String>, lanes: [MessageNumber: LaneID]) {
+    var lanes: [MessageNumber: LaneID] = [:]
+    for number in numbers { lanes[number] = out[number] }
     return (index.openIPs, lanes)
   }
 }

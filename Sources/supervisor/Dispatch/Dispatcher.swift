@@ -188,16 +188,6 @@ actor Dispatcher {
     try await store.readDirectory { heads in self.note(heads) }
   }
 
-  /// Messages that were out and are not, though no outcome told it: a run of Redis that lost their dispatch.
-  private func findLost() async throws {
-    let numbers = Array(out.keys)
-    for start in stride(from: 0, to: numbers.count, by: 500) {
-      let slice = Array(numbers[start..<min(start + 500, numbers.count)])
-      let known = Set(try await store.peek(slice).filter { $0.state == .dispatched || $0.state == .settled }.map(\.number))
-      for number in slice where !known.contains(number) { settled(Settled(number: number, wasBegun: true, isRefunded: false)) }
-    }
-  }
-
   private func dispatch(_ planned: [PlannedPick], _ now: Milliseconds) async {
     var picks: [Pick] = []
     var bound: [PlannedPick] = []
@@ -345,7 +335,7 @@ actor Dispatcher {
     switch answer {
     case .known(let known):
       let key = ProviderTable.laneKey(known.provider, domain: group.domain)
-      index.setDestination(.open(key: key, provider: known.provider), of: group)
+      index.setDestination(.open(key: key, provider: known.provider, only: known.route.onlyFamily), of: group)
     case .unknown(let why, let until):
       var since = now
       if case .unknown(let before, _, _)? = index.destination(of: group) { since = before }

@@ -66,17 +66,18 @@ extension LaneIndex {
   /// Every shut gate that stands before mail of a part, widest scope first. Lanes count only when none of the set is open.
   func gates(of part: GroupPart, now: Milliseconds) -> [Gate] {
     var found: [Gate] = []
-    let ips = mirror.ips(of: part.group.set)
+    let set = mirror.set(reaching: part.group)
+    let ips = mirror.ips(of: set)
     let open = ips.filter(isOpen)
     if open.isEmpty {
       if ips.isEmpty {
         found.append(Gate(scope: .ip, key: part.group.set, reason: .noEligibleIP, since: 0, until: nil))
       }
       found += ips.map(shutGate)
-    } else if case .open(let key, let provider)? = destination(of: part.group) {
+    } else if case .open(let key, let provider, _)? = destination(of: part.group) {
       if let gate = gate(at: provider, now: now) { found.append(gate) }
       let shut = open.compactMap {
-        gate(of: LaneID(ip: $0, key: key), now: now, asideFromProvider: true) ?? mirror.closedSets[$0]?[part.group.set]
+        gate(of: LaneID(ip: $0, key: key), now: now, asideFromProvider: true) ?? mirror.closedSets[$0]?[set]
       }
       // What shuts a provider shuts it for each IP, and is told once, before what is narrower.
       if shut.count == open.count {
@@ -87,7 +88,7 @@ extension LaneIndex {
     found += mirror.shut(part.group)
     if let gate = gate(of: part.group) { found.append(gate) }
     var provider: MailboxProvider?
-    if case .open(_, let known)? = destination(of: part.group) { provider = known }
+    if case .open(_, let known, _)? = destination(of: part.group) { provider = known }
     return found + gates(ofOrganisation: part.organisation, at: provider, now: now)
   }
 

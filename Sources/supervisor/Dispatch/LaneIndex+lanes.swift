@@ -12,10 +12,11 @@ import Redis
 extension LaneIndex {
   mutating func shelve(_ part: GroupPart) {
     guard let (key, provider) = mirror.shelve(part) else { return }
-    spread(part.organisation, set: part.group.set, key: key, provider, but: nil)
+    let set = mirror.set(reaching: part.group)
+    spread(part.organisation, set: set, key: key, provider, but: nil)
     guard !scarceIPs.isEmpty else { return }
     // Where little may be sent, every organisation with mail takes part from the start.
-    for ip in mirror.ips(of: part.group.set) where scarceIPs.contains(ip) && mirror.closedSets[ip]?[part.group.set] == nil {
+    for ip in mirror.ips(of: set) where scarceIPs.contains(ip) && mirror.closedSets[ip]?[set] == nil {
       guard allowances[ip]?.welcome(part.organisation) == true else { continue }
       _ = enter(part.organisation, LaneID(ip: ip, key: key), provider)
     }

@@ -5,7 +5,8 @@ import Redis
 /// Where a group's mail goes, as far as is known.
 enum Destination: Sendable, Equatable {
   case resolving(since: Milliseconds)
-  case open(key: String, provider: MailboxProvider)
+  /// - only: the family of all its hosts' addresses; nil = it has both, or nobody said.
+  case open(key: String, provider: MailboxProvider, only: AddressFamily? = nil)
   /// DNS could not be asked: looked at again then.
   case unknown(since: Milliseconds, until: Milliseconds, why: String)
   /// DNS said for good that nobody is there: its messages are being concluded.
@@ -76,6 +77,8 @@ struct QueueMirror {
   private var pools: [String: [String]]
   private var ipsOfSet: [String: [String]] = [:]
   private var setsOfIP: [String: [String]] = [:]
+  /// Sets with IPs of both families: the set of those that reach a family's hosts.
+  private var reaching: [String: [AddressFamily: String]] = [:]
   private(set) var parts: [GroupPart: Part] = [:]
   private var groups: [Group: GroupState] = [:]
   private var shelves: [Shelf: Heads] = [:]
@@ -119,6 +122,7 @@ struct QueueMirror {
     let before = ipsOfSet
     ipsOfSet = [:]
     setsOfIP = [:]
+    reaching = [:]
     for set in before.keys { learn(set) }
     // A dedicated IP is its set's, in a pool or not: its lanes go and come all the same.
     let changed = Set(before.filter { ipsOfSet[$0.key] != $0.value || !moved.isDisjoint(with: $0.value) }.keys)
@@ -132,6 +136,21 @@ struct QueueMirror {
     let ips = ips(of: set)
     ipsOfSet[set] = ips
     for ip in ips { setsOfIP[ip, default: []].append(set) }
+    guard case .pool(let name, let less)? = IPSet(set), Set(ips.map(AddressFamily.init(of:))).count > 1 else { return }
+    for family in AddressFamily.allCases {
+      let narrow = IPSet.pool(name, less: less.union(ips.filter { AddressFamily(of: $0) != family })).description
+      reaching[set, default: [:]][family] = narrow
+      learn(narrow)
+    }
+  }
+
+  /// The set whose IPs can send a group's mail: its own, less those of a family that none of its hosts has. A set without any
+  /// that can stays whole, so that an attempt says so.
+  func set(reaching group: Group) -> String {
+    guard !reaching.isEmpty, let narrow = reaching[group.set], case .open(_, _, let only?)? = groups[group]?.destination else {
+      return group.set
+    }
+    return narrow[only] ?? group.set
   }
 
   // MARK: what the queue says
@@ -216,10 +235,11 @@ struct QueueMirror {
   /// Puts a part's head where picks find it; answers the lanes' key when its organisation is to wait in one of them. Nil when
   /// it waits in all of them already, or the group's destination is not open.
   mutating func shelve(_ part: GroupPart) -> (key: String, provider: MailboxProvider)? {
-    guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider)? = groups[part.group]?.destination else {
+    guard let state = parts[part], pause(of: part.group) == nil, case .open(let key, let provider, _)? = groups[part.group]?.destination
+    else {
       return nil
     }
-    let isSpread = shelves[Shelf(set: part.group.set, key: key, organisation: part.organisation), default: Heads()]
+    let isSpread = shelves[Shelf(set: set(reaching: part.group), key: key, organisation: part.organisation), default: Heads()]
       .push(Head(score: state.score, part: part))
     return isSpread ? nil : (key, provider)
   }
@@ -251,6 +271,7 @@ struct QueueMirror {
 
   mutating func setClosedSet(_ set: String, of ip: String, _ gate: Gate?) {
     closedSets[ip, default: [:]][set] = gate
+    for narrow in (reaching[set] ?? [:]).values { closedSets[ip, default: [:]][narrow] = gate }
     if closedSets[ip]?.isEmpty == true { closedSets[ip] = nil }
   }
 
@@ -307,7 +328,11 @@ struct QueueMirror {
   private mutating func validHead(_ shelf: Shelf) -> Head? {
     while let head = shelves[shelf]?.rows.first {
       visits += 1
-      if let part = parts[head.part], part.planned == 0, part.score == head.score, pause(of: head.part.group) == nil { return head }
+      if let part = parts[head.part], part.planned == 0, part.score == head.score, pause(of: head.part.group) == nil,
+        reaching.isEmpty || set(reaching: head.part.group) == shelf.set
+      {
+        return head
+      }
       _ = shelves[shelf]?.rows.pop()
     }
     shelves[shelf] = nil

@@ -117,12 +117,16 @@ struct APIServer: Sendable {
           return whole
         } catch is NIOTooManyBytesError { throw APIError.tooLarge } catch let error
           as HTTPError where error.status == .contentTooLarge
-        { throw APIError.tooLarge }
+        { throw APIError.tooLarge } catch { throw APIError.unreadable }
       },
       pieces: { take in
         if let length, length > limit { throw APIError.tooLarge }
         var count = 0
-        for try await piece in body {
+        var pieces = body.makeAsyncIterator()
+        while true {
+          let next: ByteBuffer?
+          do { next = try await pieces.next() } catch { throw APIError.unreadable }
+          guard let piece = next else { return }
           count += piece.readableBytes
           guard count <= limit else { throw APIError.tooLarge }
           try take(piece)
@@ -204,5 +208,7 @@ struct APIServer: Sendable {
 extension APIError {
   static let unauthorized = APIError(status: 401, text: "Unauthorized")
   static func tooMany(_ seconds: Int) -> APIError { APIError(status: 429, text: "Too many requests", retryAfterSeconds: seconds) }
+  /// Its framing is broken, or its client left in the middle of it.
+  static let unreadable = APIError(status: 400, text: "The request body could not be read")
   static let tooLarge = APIError(status: 413, text: "Request body is too large")
 }

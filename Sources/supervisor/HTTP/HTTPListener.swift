@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -69,7 +70,10 @@ struct HTTPListener: Service {
     do {
       return try await bootstrap(connections).serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
         .bind(host: host, port: port).get()
-    } catch { throw SetupError("api.listen \(entry) cannot be bound: \(error)") }
+    } catch {
+      let why = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+      throw SetupError("api.listen \(entry) cannot be bound: \(why)")
+    }
   }
 
   private func bootstrap(_ connections: HTTPConnections) -> ServerBootstrap {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Logging
 import MTAConfig
 import MailModel
@@ -27,7 +28,9 @@ struct InboundService: Service {
     receiver: any MailReceiver, log: Logger
   ) async throws -> InboundService {
     var options = options
-    if let tls { options.tls = try context(tls, name) }
+    if let tls {
+      do { options.tls = try context(tls) } catch { throw SetupError("\(name).tls: \(error)") }
+    }
     let listener: SMTPListener
     do {
       listener = try await SMTPListener.start(on: Self.places(places, share), group: group, options: options, receiver: receiver)
@@ -54,9 +57,12 @@ struct InboundService: Service {
     await listener.stop()
   }
 
-  private static func context(_ files: MTAConfig.TLSFiles, _ name: String) throws -> TLSContext {
+  static func context(_ files: MTAConfig.TLSFiles) throws -> TLSContext {
+    for path in [files.certificate, files.key] where access(path, R_OK) != 0 {
+      throw SetupError("\(path) cannot be read: \(String(cString: strerror(errno)))")
+    }
     do { return try TLSContext.server(certificateFile: files.certificate, keyFile: files.key) } catch {
-      throw SetupError("\(name).tls: \(files.certificate) and \(files.key) are no certificate and key: \(error)")
+      throw SetupError("\(files.certificate) and \(files.key) are no certificate and key: \(error)")
     }
   }
 

@@ -5,7 +5,7 @@ import Observability
 import Redis
 
 /// Runs the reducer: outcomes of this host's workers in, effects out, in one Function a batch; then events and final
-/// records on their way to disk, and permits back to the dispatcher.
+/// records on their way to disk, and permits back to the dispatcher. What a worker says stands only for mail that its IP has.
 actor OutcomeLoop {
   static let batch = 256
 
@@ -14,6 +14,8 @@ actor OutcomeLoop {
   private let host: String
   private var reducer: OutcomeReducer
   private var pools: [String: [String]]
+  /// Whose workers may have said something: those of before too, since what they said may still lie there.
+  private var ips: Set<String>
   private let book: PolicyBook
   private let dispatcher: Dispatcher
   private let done: DoneWriter
@@ -26,14 +28,15 @@ actor OutcomeLoop {
   private var isPolicyStale = false
 
   init(
-    store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, pools: [String: [String]], book: PolicyBook,
-    dispatcher: Dispatcher, done: DoneWriter, due: DueLoop, metrics: DeliveryMetrics, log: Logger
+    store: QueueStore, reading: QueueStore, host: String, reducer: OutcomeReducer, pools: [String: [String]], departedIPs: Set<String>,
+    book: PolicyBook, dispatcher: Dispatcher, done: DoneWriter, due: DueLoop, metrics: DeliveryMetrics, log: Logger
   ) {
     self.store = store
     self.reading = reading
     self.host = host
     self.reducer = reducer
     self.pools = pools
+    ips = departedIPs.union(pools.values.joined())
     self.book = book
     self.dispatcher = dispatcher
     self.done = done
@@ -43,7 +46,7 @@ actor OutcomeLoop {
   }
 
   func run() async {
-    var after = "0-0"
+    var places = OutcomePlaces()
     var wakeAfter: String?
     var wakeRun: String?
     var recoveredRun: String?
@@ -51,7 +54,7 @@ actor OutcomeLoop {
       lastTurn = SystemClock.monotonic()
       do {
         if let current = reading.client.session?.runID, current != recoveredRun || isPolicyStale {
-          after = "0-0"
+          places = OutcomePlaces()
           if current != wakeRun { wakeAfter = try await store.lastWakeID() }
           wakeRun = current
           try await store.registerHost(host)
@@ -60,14 +63,14 @@ actor OutcomeLoop {
           await dispatcher.policyLoaded(run: current)
           recoveredRun = current
         }
-        let (outcomes, woken, lastWake) = try await reading.readOutcomes(
-          host: host, after: after, wakeAfter: wakeAfter ?? "0-0", limit: Self.batch, block: 1000)
-        wakeAfter = lastWake
-        if !woken.isEmpty { await dispatcher.note(woken) }
-        if let last = outcomes.last {
-          try await apply(outcomes)
-          after = last.id
+        let read = try await reading.readOutcomes(
+          host: host, ips: ips.sorted(), after: places, wakeAfter: wakeAfter ?? "0-0", limit: Self.batch, block: 1000)
+        wakeAfter = read.lastWake
+        if !read.woken.isEmpty { await dispatcher.note(read.woken) }
+        for start in stride(from: 0, to: read.outcomes.count, by: Self.batch) {
+          try await apply(Array(read.outcomes[start..<min(start + Self.batch, read.outcomes.count)]))
         }
+        places = read.places
         await done.trimWhenIdle(store: store, host: host)
       } catch {
         // Read again from the start: what was applied is gone from the stream, so nothing is done twice. Effects whose answer
@@ -85,6 +88,7 @@ actor OutcomeLoop {
   func adopt(_ reducer: OutcomeReducer, pools: [String: [String]]) {
     self.reducer = reducer
     self.pools = pools
+    ips.formUnion(pools.values.joined())
   }
 
   /// What Redis holds is what was learnt: effects whose answer was lost are in it, or never happened.
@@ -97,18 +101,23 @@ actor OutcomeLoop {
     await dispatcher.apply(changes)
   }
 
-  private func apply(_ outcomes: [StoredOutcome]) async throws {
+  private func apply(_ read: [StoredOutcome]) async throws {
     let now = SystemClock.now()
+    var outcomes = read
+    try await reading.addRecords(&outcomes)
+    Self.dropRepeats(&outcomes)
     let (open, lanes) = await dispatcher.whereabouts(outcomes.map(\.number))
     var items: [EffectItem] = []
     var records: [DoneRecord?] = []
     var settled: [Dispatcher.Settled] = []
     var reductions: [Reduction] = []
     for outcome in outcomes {
-      let reduction = reduce(outcome, now, open: open, lane: lanes[outcome.number])
+      let reduction = reduce(outcome, now, open: open, lane: lanes[outcome.number]?.key)
       reductions.append(reduction)
       items.append(reduction.item)
       records.append(reduction.done)
+      // Of what is at another IP nobody's word counts.
+      guard outcome.source.ip.isEmpty || lanes[outcome.number].map({ $0.ip == outcome.source.ip }) ?? true else { continue }
       settled.append(
         Dispatcher.Settled(
           number: outcome.number, wasBegun: reduction.result.map { $0.kind != .unbegun } ?? true,
@@ -161,6 +170,19 @@ actor OutcomeLoop {
     for item in items { if case .retry(let at) = item.fate { await due.expect(at) } }
   }
 
+  /// A worker that had no answer says it again: twice in one batch is once.
+  private static func dropRepeats(_ outcomes: inout [StoredOutcome]) {
+    struct Attempt: Hashable {
+      let number: MessageNumber
+      let serial: Int
+    }
+    var seen: Set<Attempt> = []
+    for index in outcomes.indices where !outcomes[index].record.isEmpty {
+      let attempt = Attempt(number: outcomes[index].number, serial: outcomes[index].serial)
+      if !seen.insert(attempt).inserted { outcomes[index].record = [] }
+    }
+  }
+
   private struct Reduction {
     var item: EffectItem
     var done: DoneRecord?
@@ -182,26 +204,29 @@ actor OutcomeLoop {
   private func turn() { lastTurn = SystemClock.monotonic() }
 
   private func reduce(_ stored: StoredOutcome, _ now: Milliseconds, open: Set<String>, lane: String?) -> Reduction {
-    // Of a message that has ended: its row goes, and nothing else.
+    // It stands for nothing: its row goes, and nothing else.
     guard !stored.record.isEmpty else {
       return Reduction(
-        item: EffectItem(outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .final, done: [], suppression: nil))
+        item: EffectItem(source: stored.source, number: stored.number, serial: stored.serial, fate: .final, done: [], suppression: nil))
     }
     guard let record = try? MessageRecord(decoding: stored.record),
-      let result = try? AttemptResult(decoding: stored.outcome[...])
+      var result = try? AttemptResult(decoding: stored.outcome[...])
     else {
       log.critical("an outcome cannot be read", metadata: [LogKey.number: "\(stored.number)"])
       return Reduction(
         item: EffectItem(
-          outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
+          source: stored.source, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
           suppression: nil))
     }
+    // Its lesson is its own IP's.
+    if !stored.source.ip.isEmpty { result.sourceIP = stored.source.ip }
     var input = ReducerInput(
       record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks, group: stored.group
     )
     input.laneKey = lane
     if let set = stored.group.flatMap({ IPSet($0.set) }) {
-      input.otherIPs = set.addresses(pools: pools).filter { $0 != result.sourceIP && open.contains($0) }
+      let family = AddressFamily(of: result.sourceIP)
+      input.otherIPs = set.addresses(pools: pools).filter { $0 != result.sourceIP && open.contains($0) && AddressFamily(of: $0) == family }
     }
     let effects = reducer.reduce(input, now: now, random: Double.random(in: 0...1))
     var done: DoneRecord?
@@ -224,7 +249,7 @@ actor OutcomeLoop {
       log.critical("message given up", metadata: [LogKey.message: "\(record.messageID)", LogKey.number: "\(stored.number)"])
     }
     var item = EffectItem(
-      outcomeID: stored.id, number: stored.number, serial: stored.serial, fate: effects.fate.stored(stored.group),
+      source: stored.source, number: stored.number, serial: stored.serial, fate: effects.fate.stored(stored.group),
       done: done?.encoded() ?? [], suppression: effects.suppression.map { row(of: $0, now) })
     item.refundsProbes = effects.lesson.map { !$0.decidesBreaker } ?? true
     let bounced = effects.events.first { $0.kind == .bounced }

@@ -108,7 +108,8 @@ final class Pauses: Sendable {
 
   /// - Returns: how many messages were moved to the held index (campaign, tag), else nil.
   func pause(_ key: Key, reason: String?) async throws -> Int? {
-    let row = Row(since: SystemClock.now(), reason: reason)
+    // Paused again, it stays paused for what it was, unless another reason is given.
+    let row = Row(since: SystemClock.now(), reason: reason ?? rows[key]?.reason)
     try await hash.set(key.description, String(decoding: try JSONEncoder().encode(row), as: UTF8.self))
     try await refresh()
     return key.scope.isByMessage ? try await holdAll(key) : nil

@@ -58,27 +58,28 @@ struct QueueWalk: Sendable {
     if places.contains(.queued) {
       var parts: [GroupPart] = []
       try await store.readDirectory { heads in parts += heads.map(\.part).filter(filter.matches) }
-      for part in parts { try await walk(filter, take) { try await store.queued(part, from: $0, limit: Self.slice) } }
+      for part in parts { try await walk(filter, .queued, take) { try await store.queued(part, from: $0, limit: Self.slice) } }
     }
-    if places.contains(.waiting) { try await walk(filter, take) { try await store.waiting(from: $0, limit: Self.slice) } }
+    if places.contains(.waiting) { try await walk(filter, .waiting, take) { try await store.waiting(from: $0, limit: Self.slice) } }
     guard places.contains(.held) else { return }
     var cursor: String? = "0"
     while let at = cursor {
       let (rows, next) = try await store.held(from: at)
-      let found = try await store.peek(rows.map(\.number)).filter(filter.matches)
+      let found = try await store.peek(rows.map(\.number)).filter { isIn([.held], $0.state) && filter.matches($0) }
       if !found.isEmpty { _ = try await take(found) }
       cursor = next
     }
   }
 
+  /// A number whose message is elsewhere is stale.
   private func walk(
-    _ filter: MessageFilter, _ take: ([QueuedMessage]) async throws -> Int, _ read: (Int) async throws -> [MessageNumber]
+    _ filter: MessageFilter, _ place: Place, _ take: ([QueuedMessage]) async throws -> Int, _ read: (Int) async throws -> [MessageNumber]
   ) async throws {
     var start = 0
     while true {
       let numbers = try await read(start)
       guard !numbers.isEmpty else { return }
-      let found = try await store.peek(numbers).filter(filter.matches)
+      let found = try await store.peek(numbers).filter { isIn([place], $0.state) && filter.matches($0) }
       let taken = found.isEmpty ? 0 : try await take(found)
       start += max(0, numbers.count - taken)
       if numbers.count < Self.slice { return }

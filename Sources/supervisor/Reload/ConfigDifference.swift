@@ -56,13 +56,24 @@ struct ConfigDifference: Sendable, Equatable {
       if mirror.displayStyle == .struct, !structured.contains(name) {
         for case (let inner?, let value) in mirror.children {
           let member = "\(name).\(key(inner))"
-          found[names[member] ?? member] = "\(value)"
+          found[names[member] ?? member] = shown(value, of: member)
         }
       } else {
-        found[names[name] ?? name] = "\(value)"
+        found[names[name] ?? name] = shown(value, of: name)
       }
     }
     return found.filter { !structured.contains($0.key) }
+  }
+
+  private static let durations: Set<String> = [
+    "smtp.max_age", "breaker.open", "breaker.reopen", "dnsbl.interval", "retry.delays",
+  ]
+
+  /// As the file spells it.
+  private static func shown(_ value: Any, of key: String) -> String {
+    guard durations.contains(key) else { return "\(value)" }
+    if let list = value as? [Milliseconds] { return "[\(list.map(ConfigReader.spell).joined(separator: ", "))]" }
+    return (value as? Milliseconds).map(ConfigReader.spell) ?? "\(value)"
   }
 
   /// `queueMaxMiB` → `queue_max_mib`.
@@ -135,7 +146,11 @@ struct ConfigDifference: Sendable, Equatable {
         continue
       }
       guard before != ip else { continue }
-      changes.append("pools: \(ip.address) has other settings")
+      var settings: [String] = []
+      if before.ehloName != ip.ehloName { settings.append("ehlo \(before.ehloName) → \(ip.ehloName)") }
+      if before.publicAddress != ip.publicAddress { settings.append("public \(before.publicAddress) → \(ip.publicAddress)") }
+      if before.isWarmed != ip.isWarmed { settings.append("warmed \(before.isWarmed) → \(ip.isWarmed)") }
+      changes.append("pools: \(ip.address): \(settings.joined(separator: ", "))")
       if before.ehloName != ip.ehloName { renamed.append(ip.address) }
     }
     let kept = Set(new.sourceIPs.map(\.address))

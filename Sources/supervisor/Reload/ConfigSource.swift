@@ -5,7 +5,14 @@ import MTAConfig
 struct ConfigSource: Sendable {
   let path: String
 
-  func read() -> ConfigReport { ConfigFile.read(path) }
+  /// A problem of the file as a whole names the file.
+  func read() -> ConfigReport {
+    var report = ConfigFile.read(path)
+    for index in report.problems.indices where report.problems[index].key.isEmpty && report.problems[index].line == nil {
+      report.problems[index].text = "\(path) \(report.problems[index].text)"
+    }
+    return report
+  }
 
   /// A problem that was found after reading, with the line of its key.
   func located(_ problem: ConfigProblem) -> ConfigProblem {

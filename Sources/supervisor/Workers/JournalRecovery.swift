@@ -11,9 +11,11 @@ struct JournalRecovery {
   let host: String
   let log: Logger
 
-  /// - Parameter blames: what was begun is marked, since it may have ended the worker.
+  /// - Parameters:
+  ///   - blames: what was begun is marked, since it may have ended the worker.
+  ///   - unlisted: what the worker had claimed, which is in no stream.
   /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
-  func run(ip: String, directory: String, blames: Bool, now: Milliseconds) async throws -> Bool {
+  func run(ip: String, directory: String, blames: Bool, unlisted: [HeldEntry], now: Milliseconds) async throws -> Bool {
     let (attempts, position) = try JournalReader.read(directory: directory)
     // The stream of an IP that has moved is its new host's: what our journal does not know there is that one's mail.
     let isOurs = try await store.owner(ip: ip).map { $0 == host } ?? true
@@ -21,7 +23,7 @@ struct JournalRecovery {
     let stored = try await store.journalPosition(ip: ip, host: host) ?? 0
     var settlements: [Settlement] = []
     var decided: [JournalLine] = []
-    for entry in entries {
+    for entry in entries.map({ HeldEntry(entryID: $0.entryID, number: $0.number, serial: $0.serial) }) + unlisted {
       let attempt = attempts[JournalReader.Key(number: entry.number, serial: entry.serial)]
       let outcome = outcome(of: attempt, ip: ip, blames: blames, now: now)
       if attempt?.outcome == nil, attempt?.hasDot == true {
@@ -52,7 +54,7 @@ struct JournalRecovery {
     for start in stride(from: 0, to: lines.count, by: 256) {
       _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
-    try await store.settle(ip: ip, host: host, journalPosition: position, [])
+    try await store.setJournalPosition(ip: ip, host: host, position)
     FailPoint.supervisorAfterRecovery.pass()
     if !settlements.isEmpty || !lines.isEmpty {
       log.notice(
@@ -63,6 +65,24 @@ struct JournalRecovery {
         entry.crashMarks > 0
           && attempts[JournalReader.Key(number: entry.number, serial: entry.serial)].map { $0.hasBegun && $0.outcome == nil } == true
       }
+  }
+
+  /// Tells the journal of a worker that runs to a Redis that has not heard it: every reply, wherever the message is there.
+  func tell(ip: String, directory: String) async throws {
+    let lines = try journal(directory).compactMap { key, attempt in
+      attempt.outcome.map { ReplayedLine(number: key.number, serial: key.serial, outcome: $0) }
+    }
+    for start in stride(from: 0, to: lines.count, by: 256) {
+      _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
+    }
+  }
+
+  /// Its worker writes on: a segment that is past its time may go between listing and reading.
+  private func journal(_ directory: String) throws -> [JournalReader.Key: JournalReader.Attempt] {
+    for _ in 0..<2 {
+      if let read = try? JournalReader.read(directory: directory) { return read.attempts }
+    }
+    return try JournalReader.read(directory: directory).attempts
   }
 
   private func outcome(of attempt: JournalReader.Attempt?, ip: String, blames: Bool, now: Milliseconds) -> [UInt8] {

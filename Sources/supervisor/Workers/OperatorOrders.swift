@@ -32,7 +32,10 @@ struct OperatorOrders: Codable, Sendable, Equatable {
 
   static func read(_ path: String) throws -> OperatorOrders {
     guard FileManager.default.fileExists(atPath: path) else { return OperatorOrders() }
-    return try JSONDecoder().decode(OperatorOrders.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+    guard let data = FileManager.default.contents(atPath: path) else { throw SetupError("\(path) cannot be read") }
+    do { return try JSONDecoder().decode(OperatorOrders.self, from: data) } catch {
+      throw SetupError("\(path) holds no operators' orders any more: mend it, or move it away and give them again")
+    }
   }
 
   func write(_ path: String) throws {

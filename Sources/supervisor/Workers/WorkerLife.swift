@@ -53,6 +53,11 @@ actor WorkerLife {
   /// What it had begun may be to blame for its end: unless that was a SIGKILL that neither we nor the kernel's memory killer sent, or
   /// nobody saw it, see ``takeLock()``.
   private var mayBeBlamed = true
+  private var unsettledSaidAt: Int64 = -60_000
+  /// The run of Redis to which this IP's journal is told.
+  var toldRun: String?
+  /// What the worker claimed on a run of Redis that had lost its dispatch.
+  var unlisted: [HeldEntry] = []
 
   /// What every worker of this host shares.
   struct Settings: Sendable {
@@ -91,7 +96,8 @@ actor WorkerLife {
     }
   }
 
-  private var directory: String { settings.journalRoot + "/" + ip.address }
+  var directory: String { settings.journalRoot + "/" + ip.address }
+  var recovery: JournalRecovery { JournalRecovery(store: settings.store, host: settings.host, log: settings.log) }
 
   func enter(_ state: IPState, _ reason: String?) {
     guard state != self.state || reason != self.reason else { return }
@@ -182,19 +188,29 @@ actor WorkerLife {
       let lock = try await takeLock()
       return try await recover(holding: lock)
     } catch {
-      settings.log.warning(
-        "journal not settled yet", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
+      noteUnsettled(error)
       return false
     }
   }
 
+  /// It is tried again and again, and said once a minute.
+  private func noteUnsettled(_ error: any Error) {
+    let now = SystemClock.monotonic()
+    guard now - unsettledSaidAt > 60_000 else { return }
+    unsettledSaidAt = now
+    settings.log.warning(
+      "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
+  }
+
   private func recover(holding lock: JournalLock) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
-    let recovery = JournalRecovery(store: settings.store, host: settings.host, log: settings.log)
-    let blamed = try await recovery.run(ip: ip.address, directory: directory, blames: mayBeBlamed, now: SystemClock.now())
+    let blamed = try await recovery.run(
+      ip: ip.address, directory: directory, blames: mayBeBlamed, unlisted: unlisted, now: SystemClock.now())
     mayBeBlamed = true
+    unlisted = []
     // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
     if blamed, !ends.isEmpty { ends.removeLast() }
+    toldRun = run
     await settings.replayed(ip.address, run)
     return withExtendedLifetime(lock) { true }
   }
@@ -331,7 +347,12 @@ actor WorkerLife {
     case .needKey(let domain, let entryID):
       let control = control
       control?.send(await settings.keys(ip.address, domain, entryID))
-    case .replayed(let run): await settings.replayed(ip.address, run)
+    case .claim(let question, let run, let holdings):
+      let control = control
+      control?.send(.claimed(question: question, await judge(holdings, on: run)))
+    case .met(let question, let run):
+      let control = control
+      control?.send(.told(question: question, isDone: await tellJournal(to: run)))
     case .stopping: await settings.gate(ip.address, false)
     }
   }
