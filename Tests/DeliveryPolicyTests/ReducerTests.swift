@@ -62,6 +62,17 @@ import Testing
     #expect(effects.events.map(\.kind) == [.deferred])
   }
 
+  /// An IP whose family no host has called nobody: the domain is as it was for the others.
+  @Test func whereNobodyWasCalledNothingIsLearnt() {
+    var result = AttemptResult(kind: .connectionFailed, sourceIP: "2001:db8::1", at: 0)
+    result.text = "no host has an address that 2001:db8::1 can reach"
+    var known = input(result)
+    known.group = Group(set: "pool:p", domain: "b.example")
+    #expect(reduce(known).lesson == nil)
+    known.result.host = "mx.b.example"
+    #expect(reduce(known).lesson?.what == .unreachable)
+  }
+
   @Test func memberTestsTellNothingOfTheRecipient() {
     let sent = reduce(input(replied(250, "ok", at: .dot), domain: "member_test")).events[0]
     #expect(sent["recipient"] == nil && sent["destinationProvider"] == nil && sent["primarySendingDomain"] == nil)

@@ -76,6 +76,11 @@ import Testing
       try? FileManager.default.removeItem(atPath: folder + "/" + file)
       try FileManager.default.moveItem(atPath: mta.scratch.file("aside"), toPath: folder + "/" + file)
     }
+    let manifest = URL(fileURLWithPath: folder + "/backup.json")
+    let written = try Data(contentsOf: manifest)
+    try Data("{\"version\": 99, \"other\": 1}".utf8).write(to: manifest)
+    #expect(try mta.command("restore", folder).errors.contains("has form 99"))
+    try written.write(to: manifest)
     let restored = try mta.command("restore", archive, "--json")
     #expect(restored.code == 0, "\(restored.errors)")
     #expect(json(restored.output)["messages"] as? Int == 5 && json(restored.output)["paused"] as? [String] == ["patient"])
@@ -121,6 +126,35 @@ import Testing
     // What is no backup leaves the directory empty.
     let nothing = try mta.scratch.write("no.tar", "no archive")
     #expect(try mta.command("restore", nothing, "--into", mta.scratch.file("fresh")).code == 1)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: mta.scratch.file("fresh")).isEmpty)
+    await mta.tearDown()
+  }
+
+  /// A backup that is interrupted, or whose queue a newer version wrote, is none, and leaves nothing behind.
+  @Test func aBackupThatCannotBeIsNone() async throws {
+    let mta = try await MTAFixture()
+    try await mta.start()
+    // While Redis is silent.
+    kill(try mta.redisPID(), SIGSTOP)
+    let archive = mta.scratch.file("half.tar")
+    let backup = try TestProcess(
+      MTAFixture.binaries + "/supervisor", ["backup", archive, "--config", mta.config], environment: ProcessInfo.processInfo.environment,
+      output: mta.scratch.file("half.log"))
+    try await eventually("it has begun") { FileManager.default.fileExists(atPath: archive + ".partial") }
+    try await eventually("it is interrupted") {
+      backup.send(SIGINT)
+      return backup.exitCode == 1
+    }
+    #expect(try String(contentsOfFile: mta.scratch.file("half.log"), encoding: .utf8) == "interrupted: there is no backup\n")
+    for name in [archive, archive + ".partial"] { #expect(!FileManager.default.fileExists(atPath: name)) }
+    kill(try mta.redisPID(), SIGCONT)
+    try await eventually("Redis is there again") { (try? mta.redis("PING")) == "PONG" }
+    _ = try mta.redis("SET", "{mta}:format", "99")
+    let folder = mta.scratch.file("newer")
+    #expect(try mta.command("backup", folder).code == 0)
+    try await mta.stop()
+    let refused = try mta.command("restore", folder, "--into", mta.scratch.file("fresh"))
+    #expect(refused.code == 1 && refused.errors.contains("has format 99"), "\(refused)")
     #expect(try FileManager.default.contentsOfDirectory(atPath: mta.scratch.file("fresh")).isEmpty)
     await mta.tearDown()
   }

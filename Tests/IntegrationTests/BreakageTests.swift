@@ -108,6 +108,9 @@ import Testing
   @Test func theHostLosesPower() async throws {
     let rig = try await KillTests.Rig(replyAfter: 30)
     try await rig.mta.start()
+    // No killed process takes the page cache with it: that what is answered is on the disk is a setting, and asked for.
+    #expect(try rig.mta.redis("CONFIG", "GET", "appendfsync").contains("always"))
+    #expect(try rig.mta.redis("CONFIG", "GET", "appendonly").contains("yes"))
     try await rig.mta.registerDKIM("sender.example")
     try await rig.warmUp()
     let accepted = Locked<[String]>([])

@@ -57,6 +57,22 @@ import Testing
     let text = try run(Self.program, ["check-config", "--config", bad])
     #expect(text.code == 1 && text.output.isEmpty && text.errors.split(separator: "\n").count == problems.count)
 
+    // What the file names must be there and of its kind.
+    let certificate = try mta.write("not.pem", "no certificate")
+    for (named, fault) in [
+      ("/none.pem", "bounce.tls /none.pem cannot be read: No such file or directory"), (certificate, "bounce.tls \(certificate) and"),
+    ] {
+      let lines = try String(contentsOfFile: good, encoding: .utf8).replacing(
+        "bounce: {", with: "bounce: { tls: { cert: \(named), key: \(named) },")
+      #expect(lines.contains(named))
+      let result = try run(Self.program, ["check-config", "--config", try mta.write("named.yaml", lines)])
+      #expect(result.code == 1 && result.errors.contains(fault), "\(result)")
+    }
+    // Not a word of where the supervisor is: what is certain is that it would be refused.
+    let torn = try mta.write("torn.yaml", "a: [\n")
+    let reload = try run(Self.program, ["reload", "--config", torn])
+    #expect(reload.code == 1 && reload.errors.contains("is not YAML"), "\(reload)")
+
     let table: [(words: [String], code: Int32, error: String)] = [
       (["status", "--config", good], 3, "supervisor not reachable: \(mta.path)/r/control.sock: No such file or directory"),
       (["status", "--socket", mta.file("none.sock")], 3, "supervisor not reachable: \(mta.path)/none.sock: No such file or directory"),

@@ -68,6 +68,26 @@ import Testing
     await mta.tearDown()
   }
 
+  /// A body that is broken, or whose client leaves in the middle of it, is the client's fault: no error of ours, and nothing accepted.
+  @Test(arguments: ["/send", "/send/batch", "/v1/ips"]) func aBrokenBodyIsTheClients(path: String) async throws {
+    let mta = try await MTAFixture()
+    try await mta.start()
+    let head = "POST \(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(MTAFixture.key)\r\n"
+    let broken = SlowClient(port: mta.port, head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\nZZ\r\nno chunk\r\n")
+    var heard = ""
+    try await eventually("it is answered") {
+      let (text, isOver) = broken.heard()
+      heard += text
+      return isOver || heard.contains("\r\n\r\n")
+    }
+    #expect(heard.hasPrefix("HTTP/1.1 400"), "\(heard)")
+    for _ in 0..<3 { _ = SlowClient(port: mta.port, head + "Content-Length: 90000\r\n\r\n{\"a\":") }
+    #expect(try await mta.get("/health").status == 200)
+    #expect(try await mta.get("/v1/ips").status == 200)
+    #expect(!mta.logText().contains("request failed"), "\(mta.logText())")
+    await mta.tearDown()
+  }
+
   private func lines(_ mta: MTAFixture) throws -> [[String: Any]] {
     try String(contentsOfFile: mta.scratch.file("s/audit.jsonl"), encoding: .utf8).split(separator: "\n").map {
       try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])

@@ -105,6 +105,30 @@ struct SystemdTests {
     await rig.end()
   }
 
+  /// A supervisor whose dispatcher hangs lives, answers and delivers nothing: systemd gets no life sign of it, and starts another.
+  @Test func theWatchdogEndsASupervisorThatHangs() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    let rig = try await SystemdRig(
+      options(dns, ips: ["127.0.0.21"]),
+      service: "WatchdogSec=3\nEnvironment=OWLAT_FAILPOINT=supervisor-before-dispatch@/var/lib/owlat-mta/fail")
+    try rig.start()
+    try await rig.mta.registerDKIM("sender.example")
+    let first = try rig.mainPID()
+    try rig.inside("/bin/sh", "-c", "printf hold >/var/lib/owlat-mta/fail && chown owlat-mta: /var/lib/owlat-mta/fail")
+    try await rig.mta.send("held", to: "u@\(Zones.domain(0))")
+    try await eventually("it hangs") { try rig.inside("test", "-e", "/var/lib/owlat-mta/fail.held").code == 0 }
+    #expect(try await rig.mta.get("/health").status == 200)
+    try await eventually("another supervisor runs", within: .seconds(60)) {
+      let pid = try rig.mainPID()
+      return try pid != 0 && pid != first && rig.property("SubState") == "running"
+    }
+    #expect(try rig.journal("_PID=1").contains { $0["MESSAGE"]?.contains("Watchdog timeout") == true })
+    try await eventually("delivered", within: .seconds(20)) { rig.mta.receiver.messageIDs("sent") == ["held"] }
+    #expect(rig.mta.log.count == 1)
+    await rig.end()
+  }
+
   /// Clients with fresh and with kept connections post all the time, over two restarts; the Redis of the unit stays.
   @Test(arguments: [true, false]) func aRestartRefusesAndLosesNothing(usesRedisUnit: Bool) async throws {
     let dns = try await NameServer(zones: Zones.separate(4))

@@ -182,6 +182,36 @@ let minimal = """
     #expect(report.problems.map(\.key) == ["pools.transactional.ips"] && report.config == nil, "\(report.problems)")
   }
 
+  /// A problem is named by the place where it stands, once.
+  @Test(arguments: [
+    ("{address: nowhere}", "pools.p.ips[0].address"), ("{ehlo: a.example}", "pools.p.ips[0].address"), ("nowhere", "pools.p.ips"),
+    ("{address: 192.0.2.9, public: nowhere}", "pools.p.ips[0].public"), ("{address: 0.0.0.0, ehlo: a.example}", "pools.p.ips[0].address"),
+  ])
+  func aFaultyAddressIsNamedOnce(entry: String, key: String) {
+    let report = MTAConfig.read(
+      yaml: """
+        api: { master_key: some-master-key }
+        bounce: { domain: b.example, verp_key: "0123456789abcdef0123456789abcdef" }
+        pools: { p: { ips: [\(entry), 192.0.2.1] } }
+        """, environment: [:], hostName: "mta.example", readFile: { _ in nil })
+    #expect(report.problems.map(\.key) == [key], "\(report.problems)")
+  }
+
+  @Test(arguments: [
+    ("/none", false), ("/there", true), (". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D", true),
+    ("example. IN A 192.0.2.1", false),
+  ])
+  func trustAnchorsAreLookedAt(anchor: String, isValid: Bool) {
+    let report = MTAConfig.read(
+      yaml: """
+        api: { master_key: some-master-key }
+        bounce: { domain: b.example, verp_key: "0123456789abcdef0123456789abcdef" }
+        dns: { trust_anchors: ["\(anchor)"] }
+        pools: { p: { ips: [192.0.2.1] } }
+        """, environment: [:], hostName: "mta.example", readFile: { $0 == "/there" ? "x" : nil })
+    #expect(report.problems.map(\.key) == (isValid ? [] : ["dns.trust_anchors"]), "\(report.problems)")
+  }
+
   @Test func otherAddressesAreSources() {
     for address in ["127.0.0.21", "203.0.113.9", "2001:db8::25", "::1", "fd00::1"] { #expect(IPAddress.objectionAsSource(address) == nil) }
   }

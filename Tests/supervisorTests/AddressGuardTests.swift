@@ -1,4 +1,5 @@
 import Foundation
+import MailModel
 import NIOCore
 import NIOPosix
 import TestSupport
@@ -29,6 +30,20 @@ import Testing
     #expect(addresses.refusal("::ffff:8.8.4.4") == "an address of this host")
     #expect(addresses.refusal("2606:4700::1") == "an address of this host")
     #expect(addresses.refusal("10.0.0.5") == nil && addresses.refusal("10.0.0.6") == "private")
+  }
+
+  /// What the kernel says of its interfaces, all of them; asked at each judgement, since addresses come and go.
+  @Test func theHostsAddressesAreItsInterfaces() throws {
+    let told = try run("/usr/bin/env", ["ip", "-o", "addr", "show"]).output.split(separator: "\n").compactMap { line in
+      line.firstMatch(of: #/ inet6? ([0-9a-f.:]+)/#).flatMap { IPAddress.canonical(String($0.1)) }
+    }
+    let own = Set(HostAddresses.now().compactMap(IPAddress.canonical))
+    #expect(own == Set(told) && own.contains("127.0.0.1"))
+    let addresses = Locked(["8.8.4.4"])
+    let judge = AddressGuard(own: addresses.value)
+    #expect(judge.refusal("8.8.4.4") == "an address of this host" && judge.refusal("8.8.8.8") == nil)
+    addresses.change { $0 = ["8.8.8.8"] }
+    #expect(judge.refusal("8.8.4.4") == nil && judge.refusal("8.8.8.8") == "an address of this host")
   }
 
   private func fetch(_ names: [String: [String]], trusted: [String] = [], asked: Locked<Int> = Locked(0)) -> GuardedFetch {

@@ -329,7 +329,7 @@ struct QueueMirror {
     while let head = shelves[shelf]?.rows.first {
       visits += 1
       if let part = parts[head.part], part.planned == 0, part.score == head.score, pause(of: head.part.group) == nil,
-        reaching.isEmpty || set(reaching: head.part.group) == shelf.set
+        set(reaching: head.part.group) == shelf.set
       {
         return head
       }
