@@ -137,7 +137,8 @@ let package = Package(
     tests(
       "supervisor",
       nio + [
-        "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Redis", "DNS", "ControlProtocol", "MTAConfig", "Observability",
+        "supervisor", "MailModel", "MailFormat", "DeliveryPolicy", "Journal", "Redis", "DNS", "ControlProtocol", "MTAConfig",
+        "Observability",
         "SMTPProtocol", "SMTPServer", "TestSupport", logging,
       ]),
     tests("Integration", nio + ["TestSupport", "SMTPServer", "MailFormat", "MailModel", "TLS"]),

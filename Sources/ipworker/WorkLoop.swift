@@ -51,8 +51,6 @@ actor WorkLoop {
   var dropped: Set<String> = []
   /// Entry ids under way that are another's now: they do not come to their dot.
   var forfeited: Set<String> = []
-  /// Entry ids under way that are in no stream: the journal is not said to be settled up to where it tells of them.
-  var unlisted: Set<String> = []
   /// A run of Redis was met with nobody to tell the journal to it: nothing is said of that.
   var isJournalUntold = false
   /// The supervisor is being asked what of our mail is still ours: nothing begins.
@@ -298,12 +296,11 @@ actor WorkLoop {
       let batch = settler.begin()
       guard !batch.isEmpty else { break }
       do {
-        let position = unlisted.isEmpty && !isJournalUntold ? journal.position : nil
+        let position = isJournalUntold ? nil : journal.position
         try await store.settle(ip: sourceIP, host: settings.host, journalPosition: position, batch)
         FailPoint.workerAfterSettle.pass()
         for settlement in batch {
           inHand[settlement.entryID] = nil
-          unlisted.remove(settlement.entryID)
           settled.insert(settlement.entryID)
         }
         settler.end(batch, isDone: true)

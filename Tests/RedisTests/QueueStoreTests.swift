@@ -56,7 +56,7 @@ import Testing
       ).answers
     }
 
-    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [ClaimAnswer] {
+    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
       try await store.claim(ip: "ip1", entries)
     }
 
@@ -332,15 +332,37 @@ import Testing
       // Another's now, and one whose acceptance Redis forgot.
       (held(known.number.value, known.serial, "9999999999999-2"), true), (held(77, 1, "9999999999999-3"), true),
     ]
-    #expect(try await world.claim(rows) == [.ours, .unlisted, .foreign, .foreign, .ours])
-    #expect(try await world.claim(rows) == [.ours, .ours, .foreign, .foreign, .ours])
+    for _ in 0..<2 { #expect(try await world.claim(rows) == [true, true, false, false, true]) }
+    // No stream has it: that it is out is remembered until it ends.
+    #expect(try await world.store.claims(ip: "ip1").map(\.number) == [MessageNumber(2)])
+    #expect(try await world.store.claims(ip: "ip2").isEmpty)
     #expect(try await world.dispatch(9).answers[0].numbers == [MessageNumber(3), MessageNumber(4)])
     // It ends as any other.
     let settlement = Settlement(entryID: "9999999999999-0", number: MessageNumber(2), serial: 1, outcome: [8])
     try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement])
     #expect(try await world.effect(world.outcomes()[0], .keep(until: 9_000_000))[0] != nil)
+    #expect(try await world.store.claims(ip: "ip1").isEmpty)
     // Older news is none.
-    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [.foreign])
+    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [false])
+  }
+
+  /// A message that is out and in no stream, so that nobody will ever say what came of it, ends an hour after its time; one that its worker has,
+  /// by entry or by claim, does not.
+  @Test func whatNobodyHasExpires() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept((1...3).map { world.item($0, expires: 100) })
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(3)
+    let work = try await world.store.unsettledWork(ip: "ip1")
+    for entry in work[..<2] { _ = try await world.client.send(RedisCommand("XDEL", "{mta}:ip:ip1", entry.entryID)) }
+    _ = try await world.client.send(RedisCommand("HSET", "{mta}:claims", work[1].number.description, "ip1 \(work[1].entryID) 1"))
+    for (now, numbers) in [(3_600_099, []), (3_700_000, [work[0].number])] as [(Milliseconds, [MessageNumber])] {
+      _ = try await world.store.expire(host: "host", now: now, limit: 10, outcome: [3])
+      #expect(try await world.outcomes().map(\.number) == numbers)
+    }
+    _ = try await world.effect(world.outcomes()[0], .final)
+    #expect(try await world.store.liveCount() == 2)
   }
 
   @Test func concludeTakesFromWhereverItWaits() async throws {

@@ -1,5 +1,6 @@
 import ControlProtocol
 import Foundation
+import Journal
 import Logging
 import MTAConfig
 import MailFormat
@@ -74,6 +75,13 @@ import Testing
             part: GroupPart(group: group, organisation: "o"), count: 1, sourceIP: ip, lane: "\(ip)/x", route: [4], firstAt: 1, step: 1,
             nextPermitAt: 1, counters: [])
         ])
+    }
+
+    /// Messages of which an outcome waits to be reduced: the host's own first.
+    func said() async throws -> [UInt64] {
+      try await store.readOutcomes(
+        host: "host", ips: ["10.0.0.1"], after: OutcomePlaces(), wakeAfter: "0-0", limit: 100, block: 1
+      ).outcomes.map(\.number.value)
     }
 
     func stop() {
@@ -167,6 +175,38 @@ import Testing
     #expect(try await world.store.ready(host: "host", now: 9_000_000, limit: 10).moved == 1)
     #expect(try await world.store.unhold(host: "host", now: 1, [MessageNumber(3)]).count == 0)
     #expect(try world.redis.cli("HLEN", "{mta}:held") == "0")
+  }
+
+  /// A worker that was taken over writes its journal as it likes: within one run of Redis, which loses nothing, that is believed of its own
+  /// entries alone.
+  @Test func aForgedJournalEndsNobodysMail() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    try await world.store.prepareStream(ip: "10.0.0.1")
+    try await world.accept(1, to: "10.0.0.1")
+    try await world.accept(2)
+    let recovery = JournalRecovery(store: world.store, host: "host", log: World.quiet)
+    let run = try #require(world.store.client.session?.runID)
+    func recover(on run: String) async throws {
+      _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, on: run, now: 1)
+    }
+    try await recover(on: run)
+    #expect(try await world.said() == [1], "what it had comes back")
+    var writer = try JournalWriter(directory: scratch.path, now: 1)
+    for kind in [JournalLine.Kind.begin, .dot, .reply] {
+      try writer.append(JournalLine(kind: kind, number: MessageNumber(2), serial: 1, at: 1, body: kind == .reply ? [9] : []))
+    }
+    try await recover(on: run)
+    #expect(try await world.said() == [1])
+    #expect(try await world.store.snapshot(MessageNumber(2))?.state == .queued)
+    // A run that may have lost the dispatch hears it.
+    try await world.store.setToldRun(ip: "10.0.0.1", host: "host", "another")
+    try await world.store.setJournalPosition(ip: "10.0.0.1", host: "host", 0)
+    try await recover(on: run)
+    #expect(try await world.said() == [2, 1])
+    #expect(try await world.store.snapshot(MessageNumber(2))?.state == .settled)
   }
 
   @Test func usersComeBackWithRedisAndGoWithTheirIP() async throws {

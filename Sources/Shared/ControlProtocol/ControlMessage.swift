@@ -55,9 +55,8 @@ package enum ControlOrder: Sendable, Codable, Equatable {
   case keyRefused(domain: String)
   /// The domain's key changed: ask again.
   case forgetKey(domain: String)
-  /// Answer to ``ControlNotice/claim(question:runID:_:)``, a number per entry: 0 another's, 1 the worker's, 2 the worker's again and in no stream.
-  /// None when it cannot be said now.
-  case claimed(question: Int, [Int])
+  /// Answer to ``ControlNotice/claim(question:runID:_:)``: whether each is the worker's. None when it cannot be said now.
+  case claimed(question: Int, [Bool])
   /// Answer to ``ControlNotice/met(question:runID:)``.
   case told(question: Int, isDone: Bool)
 }

@@ -134,8 +134,9 @@ package struct QueueStore: Sendable {
     return try await client.send(command).int ?? 0
   }
 
-  /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whose it is now.
-  package func claim(ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [ClaimAnswer] {
+  /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whether it is the worker's: if not, it must
+  /// not begin, nor come to its dot.
+  package func claim(ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
     var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
     command.add(ip)
     command.add(entries.count)
@@ -145,9 +146,29 @@ package struct QueueStore: Sendable {
       command.add(entry.serial)
       command.add(isUnderWay ? 1 : 0)
     }
-    let answers = (try await client.send(command).array ?? []).compactMap { $0.int.flatMap { ClaimAnswer(rawValue: $0) } }
+    let answers = (try await client.send(command).array ?? []).compactMap(\.int)
     guard answers.count == entries.count else { throw RedisError.unexpected("claim") }
-    return answers
+    return answers.map { $0 == 1 }
+  }
+
+  /// What an IP's worker claimed, which no stream holds, and has not ended.
+  package func claims(ip: String) async throws -> [HeldEntry] {
+    let rows = try await client.send(RedisCommand("HGETALL", keys.claims)).array ?? []
+    return stride(from: 0, to: rows.count - 1, by: 2).compactMap { index in
+      guard let number = rows[index].string.flatMap({ MessageNumber($0) }), let words = rows[index + 1].string?.split(separator: " "),
+        words.count == 3, words[0] == ip, let serial = Int(words[2])
+      else { return nil }
+      return HeldEntry(entryID: String(words[1]), number: number, serial: serial)
+    }
+  }
+
+  /// The run of Redis to which an IP's journal was told last; nil = none that is remembered.
+  package func toldRun(ip: String, host: String) async throws -> String? {
+    try await client.send(RedisCommand("HGET", keys.told, "\(host) \(ip)")).string
+  }
+
+  package func setToldRun(ip: String, host: String, _ run: String) async throws {
+    _ = try await client.send(RedisCommand("HSET", keys.told, "\(host) \(ip)", run))
   }
 
   /// Applies effects; answers the `done` id of each (nil where it wrote none or its outcome was gone already).

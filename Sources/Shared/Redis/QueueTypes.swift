@@ -329,15 +329,6 @@ package struct HeldEntry: Sendable {
   }
 }
 
-/// Whose an entry is after ``QueueStore/claim(ip:_:)``.
-package enum ClaimAnswer: Int, Sendable {
-  /// Another's, or a queue's: it must not begin, nor come to its dot.
-  case foreign = 0
-  case ours = 1
-  /// Ours again, and in no stream: only its journal tells of it.
-  case unlisted = 2
-}
-
 /// A line of a journal as it is told again.
 package struct ReplayedLine: Sendable {
   package var number: MessageNumber

@@ -11,7 +11,7 @@ package struct RedisKeys: Sendable {
     "message": ":m:", "record": ":r:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
-    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy",
+    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy", "claims": ":claims",
     "sessions": ":conn:", "feedback": ":fb:", "unsubscribed": ":uns:",
   ]
 
@@ -49,6 +49,10 @@ package struct RedisKeys: Sendable {
   var owners: String { prefix + ":owners" }
   /// Hash: host, space, IP → journal position up to which all is reduced.
   var journal: String { prefix + ":journal" }
+  /// Hash: host, space, IP → run of Redis to which its journal is told: within one run nothing is lost.
+  var told: String { prefix + ":told" }
+  /// Hash: message number → IP, stream entry, serial, of what a worker claimed and no stream holds.
+  var claims: String { prefix + ":claims" }
   /// Hash: lane → time of its next permit, ms.
   var lanes: String { prefix + ":lanes" }
   /// String: number of the newest heads that a Function answered.

@@ -13,7 +13,7 @@ local NAME = {
   message = ':m:', record = ':r:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
+  policy = ':policy', claims = ':claims', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
 }
 
 local INLINE_LIMIT = 32768
@@ -378,9 +378,9 @@ local function replay(keys, argv)
 end
 
 -- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch; the supervisor asks for it. ARGV IP, count, then per message:
--- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 2 when it became so again without an
--- entry in the stream, 0 when it must not begin nor come to its dot. What is under way becomes the worker's again, wherever it waits; what
--- is not goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
+-- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin nor come to its dot. What is
+-- under way becomes the worker's again, wherever it waits; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
+-- <serial>`. What is not under way goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
 local function claim(keys, argv)
   local p = keys[1]
   local ip = argv[1]
@@ -396,7 +396,8 @@ local function claim(keys, argv)
       ours = 1
     elseif r.s ~= 'd' and under_way == '1' and s > r.f and s >= r.n then
       redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry)
-      ours = 2
+      redis.call('HSET', p .. NAME.claims, num, ip .. ' ' .. entry .. ' ' .. serial)
+      ours = 1
     end
     answers[#answers + 1] = ours
   end
@@ -454,6 +455,11 @@ local function migrate(keys, argv)
   return answer[1]
 end
 
+-- The end of what was claimed.
+local function unclaim(p, num, ip, entry, serial)
+  if redis.call('HGET', p .. NAME.claims, num) == ip .. ' ' .. entry .. ' ' .. serial then redis.call('HDEL', p .. NAME.claims, num) end
+end
+
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, IP, entry and journal position ('' = the
 -- host's own; no position), num, serial, op (final, keep, retry, queue, hold, move), argument (final: 1 = a breaker's probe was none; keep: until; retry: due; queue: crash marks to add; hold: reason;
 -- move: another group), done record ('' = none), suppression scope, address and row ('' = none). Then the number of policy
@@ -466,12 +472,14 @@ local function effects(keys, argv)
   local ids = {}
   local at = 4
   local done, own = p .. NAME.done .. host, p .. NAME.outcomes .. host
+  local claimed = redis.call('EXISTS', p .. NAME.claims) == 1
   for _ = 1, tonumber(argv[3]) do
     local out, ip, entry, position, num, serial, op, argument, record, scope, address, row = unpack(argv, at, at + 11)
     at = at + 12
     local id = ''
     if redis.call('XDEL', ip == '' and own or own .. ':' .. ip, out) == 1 then
       if position ~= '' then redis.call('HSET', p .. NAME.journal, host .. ' ' .. ip, position) end
+      if claimed and ip ~= '' then unclaim(p, num, ip, entry, serial) end
       local r = read(p, num)
       if is_open(r, serial, ip, entry) then
         local key = message_key(p, num)
@@ -614,6 +622,12 @@ local function conclude_part(keys, argv)
   return { count, refresh(p, argv[1], touched) }
 end
 
+-- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it.
+local function is_abandoned(p, num, r, now)
+  if r.s ~= 'd' or tonumber(redis.call('HGET', record_key(p, num), 'x') or 0) + 3600000 > now then return false end
+  return #redis.call('XRANGE', p .. NAME.ip .. r.i, r.e, r.e) == 0 and redis.call('HEXISTS', p .. NAME.claims, num) == 0
+end
+
 -- expire: concludes what is past its time, behind whatever gate; frees what was kept as uncertain. A message in a
 -- worker's hands is looked at again after a minute. ARGV host, now, limit, outcome. Answers looked at, heads.
 local function expire(keys, argv)
@@ -629,6 +643,9 @@ local function expire(keys, argv)
     elseif r.s == 'u' then
       release(p, num, r.c)
     elseif conclude_one(p, touched, host, num, argv[4]) then
+      redis.call('ZREM', expiry, num)
+    elseif is_abandoned(p, num, r, tonumber(now)) then
+      append_outcome(p, host, num, r.n, argv[4])
       redis.call('ZREM', expiry, num)
     else
       redis.call('ZADD', expiry, tonumber(now) + 60000, num)

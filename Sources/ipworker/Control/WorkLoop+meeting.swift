@@ -61,13 +61,8 @@ extension WorkLoop {
       guard case .claimed(_, let answers) = await ask({ .claim(question: $0, runID: run, holdings) }), answers.count == slice.count else {
         throw RedisError.notConnected
       }
-      for (row, answer) in zip(slice, answers) {
-        switch ClaimAnswer(rawValue: answer) {
-        case .ours: break
-        case .unlisted: unlisted.insert(row.entry.entryID)
-        case .foreign where row.isUnderWay, nil where row.isUnderWay: forfeited.insert(row.entry.entryID)
-        case .foreign, nil: lost.insert(row.entry.entryID)
-        }
+      for (row, isOurs) in zip(slice, answers) where !isOurs {
+        if row.isUnderWay { forfeited.insert(row.entry.entryID) } else { lost.insert(row.entry.entryID) }
       }
     }
     drop(lost)

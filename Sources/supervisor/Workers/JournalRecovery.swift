@@ -13,17 +13,18 @@ struct JournalRecovery {
 
   /// - Parameters:
   ///   - blames: what was begun is marked, since it may have ended the worker.
-  ///   - unlisted: what the worker had claimed, which is in no stream.
+  ///   - run: of the Redis behind `store`.
   /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
-  func run(ip: String, directory: String, blames: Bool, unlisted: [HeldEntry], now: Milliseconds) async throws -> Bool {
+  func run(ip: String, directory: String, blames: Bool, on run: String, now: Milliseconds) async throws -> Bool {
     let (attempts, position) = try JournalReader.read(directory: directory)
     // The stream of an IP that has moved is its new host's: what our journal does not know there is that one's mail.
     let isOurs = try await store.owner(ip: ip).map { $0 == host } ?? true
     let entries = isOurs ? try await store.unsettledWork(ip: ip) : []
+    let claimed = isOurs ? try await store.claims(ip: ip) : []
     let stored = try await store.journalPosition(ip: ip, host: host) ?? 0
     var settlements: [Settlement] = []
     var decided: [JournalLine] = []
-    for entry in entries.map({ HeldEntry(entryID: $0.entryID, number: $0.number, serial: $0.serial) }) + unlisted {
+    for entry in entries.map({ HeldEntry(entryID: $0.entryID, number: $0.number, serial: $0.serial) }) + claimed {
       let attempt = attempts[JournalReader.Key(number: entry.number, serial: entry.serial)]
       let outcome = outcome(of: attempt, ip: ip, blames: blames, now: now)
       if attempt?.outcome == nil, attempt?.hasDot == true {
@@ -32,8 +33,10 @@ struct JournalRecovery {
       settlements.append(
         Settlement(entryID: entry.entryID, number: entry.number, serial: entry.serial, outcome: outcome))
     }
-    // What Redis may have lost: lines behind the position of its last settle.
-    let lost = attempts.filter { $0.value.position > stored }
+    // What Redis may have lost: lines behind the position that it knows. Within one run it loses nothing, and a journal, which a worker that was
+    // taken over can write as it likes, is asked about its own entries alone.
+    let isTold = try await store.toldRun(ip: ip, host: host) == run
+    let lost = isTold ? [:] : attempts.filter { $0.value.position > stored }
     for (key, attempt) in lost where attempt.outcome == nil && attempt.hasDot {
       decided.append(
         JournalLine(
@@ -55,6 +58,7 @@ struct JournalRecovery {
       _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
     try await store.setJournalPosition(ip: ip, host: host, position)
+    try await store.setToldRun(ip: ip, host: host, run)
     FailPoint.supervisorAfterRecovery.pass()
     if !settlements.isEmpty || !lines.isEmpty {
       log.notice(
@@ -68,13 +72,14 @@ struct JournalRecovery {
   }
 
   /// Tells the journal of a worker that runs to a Redis that has not heard it: every reply, wherever the message is there.
-  func tell(ip: String, directory: String) async throws {
+  func tell(ip: String, directory: String, to run: String) async throws {
     let lines = try journal(directory).compactMap { key, attempt in
       attempt.outcome.map { ReplayedLine(number: key.number, serial: key.serial, outcome: $0) }
     }
     for start in stride(from: 0, to: lines.count, by: 256) {
       _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
+    try await store.setToldRun(ip: ip, host: host, run)
   }
 
   /// Its worker writes on: a segment that is past its time may go between listing and reading.

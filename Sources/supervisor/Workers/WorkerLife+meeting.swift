@@ -7,8 +7,8 @@ import Redis
 /// A worker that runs meets a run of Redis which may have lost what it did, or what it was given: whose its mail is then is judged
 /// here, and its journal told from here. A worker itself reaches nothing but its own streams.
 extension WorkerLife {
-  /// - Returns: ``ClaimAnswer`` of each; none when it cannot be said now. Once the journal is told to a run nothing is claimed there.
-  func judge(_ holdings: [ControlHolding], on run: String) async -> [Int] {
+  /// - Returns: whether each is the worker's; none when it cannot be said now. Once the journal is told to a run nothing is claimed there.
+  func judge(_ holdings: [ControlHolding], on run: String) async -> [Bool] {
     guard toldRun != run, settings.store.client.session?.runID == run else { return [] }
     let entries = holdings.map { holding in
       (
@@ -16,16 +16,14 @@ extension WorkerLife {
         isUnderWay: holding.isUnderWay
       )
     }
-    guard let answers = try? await settings.store.claim(ip: address, entries) else { return [] }
-    unlisted += zip(entries, answers).filter { $0.1 == .unlisted }.map(\.0.entry)
-    return answers.map(\.rawValue)
+    return (try? await settings.store.claim(ip: address, entries)) ?? []
   }
 
   /// - Returns: whether this run of Redis knows the journal now.
   func tellJournal(to run: String) async -> Bool {
     guard settings.store.client.session?.runID == run else { return false }
     guard toldRun != run else { return true }
-    do { try await recovery.tell(ip: address, directory: directory) } catch {
+    do { try await recovery.tell(ip: address, directory: directory, to: run) } catch {
       settings.log.warning("journal not told yet", metadata: [LogKey.sourceIP: "\(address)", LogKey.error: "\(error)"])
       return false
     }

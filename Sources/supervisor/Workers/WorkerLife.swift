@@ -56,8 +56,6 @@ actor WorkerLife {
   private var unsettledSaidAt: Int64 = -60_000
   /// The run of Redis to which this IP's journal is told.
   var toldRun: String?
-  /// What the worker claimed on a run of Redis that had lost its dispatch.
-  var unlisted: [HeldEntry] = []
 
   /// What every worker of this host shares.
   struct Settings: Sendable {
@@ -205,9 +203,8 @@ actor WorkerLife {
   private func recover(holding lock: JournalLock) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
     let blamed = try await recovery.run(
-      ip: ip.address, directory: directory, blames: mayBeBlamed, unlisted: unlisted, now: SystemClock.now())
+      ip: ip.address, directory: directory, blames: mayBeBlamed, on: run, now: SystemClock.now())
     mayBeBlamed = true
-    unlisted = []
     // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
     if blamed, !ends.isEmpty { ends.removeLast() }
     toldRun = run
