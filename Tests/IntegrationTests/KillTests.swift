@@ -166,6 +166,30 @@ import Testing
     redis.stop()
   }
 
+  /// The answer that said "accepted" is lost, and Redis is full when it is asked again: its refusal says nothing of the first time, so the
+  /// client is not told that nothing was accepted.
+  @Test func redisIsFullAfterALostAnswer() async throws {
+    let redis = try await RedisFixture()
+    let link = try await LinkCutter.start(path: redis.scratch.file("link.sock"), redis: redis.socket)
+    let rig = try await Rig(redis: link.url)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.warmUp()
+    let message = rig.messages(1)[0]
+    link.loseAnswer(to: "_accept")
+    let answer = Task { try await rig.mta.call("POST", "/send", body: MTAFixture.body(message.id, to: message.to)).status }
+    while link.isArmed { await Task.yield() }
+    try redis.cli("CONFIG", "SET", "maxmemory", "1")
+    try await eventually("it is asked again") { try redis.cli("INFO", "errorstats").contains("errorstat_OOM") }
+    try redis.cli("CONFIG", "SET", "maxmemory", "0")
+    #expect(try await answer.value == 200)
+    try await eventually("delivered") { rig.mta.receiver.messageIDs("sent").contains(message.id) }
+    #expect(rig.dots.all.count { $0 == message.id } == 1)
+    await rig.end()
+    await link.stop()
+    redis.stop()
+  }
+
   /// Workers and the supervisor killed at random under load, and redis-server too.
   @Test func anythingAtRandomUnderLoad() async throws {
     let rig = try await Rig(replyAfter: 15, isChunked: true)

@@ -209,6 +209,25 @@ import Testing
     #expect(try await world.store.snapshot(MessageNumber(2))?.state == .settled)
   }
 
+  /// An IP that moved to another host of the same Redis is settled there: its old host's journal knows nothing of that one's mail.
+  @Test func anIPThatMovedIsItsNewHosts() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    try await world.store.prepareStream(ip: "10.0.0.1")
+    try await world.store.own(ip: "10.0.0.1", host: "elsewhere")
+    try await world.accept(1, to: "10.0.0.1")
+    let recovery = JournalRecovery(store: world.store, host: "host", log: World.quiet)
+    let run = try #require(world.store.client.session?.runID)
+    _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, on: run, now: 1)
+    #expect(try await world.said().isEmpty)
+    #expect(try await world.store.unsettledWork(ip: "10.0.0.1").count == 1)
+    try await world.store.own(ip: "10.0.0.1", host: "host")
+    _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, on: run, now: 1)
+    #expect(try await world.said() == [1])
+  }
+
   @Test func usersComeBackWithRedisAndGoWithTheirIP() async throws {
     let world = try await World()
     defer { world.stop() }
