@@ -64,7 +64,7 @@ import Testing
       }
       try await group.waitForAll()
     }
-    try await eventually("all twenty are sent", within: .seconds(120)) { Set(mta.receiver.messageIDs("sent")).count == 21 }
+    try await eventually("all twenty are sent", within: .seconds(240)) { Set(mta.receiver.messageIDs("sent")).count == 21 }
     watch.cancel()
     #expect(counted.value.count == 21 && counted.value.filter { $0.key != "warm" }.values.allSatisfy { $0 > 35_000_000 })
     let rise = (supervisor: peak.value.supervisor - before.supervisor, worker: peak.value.worker - before.worker)
