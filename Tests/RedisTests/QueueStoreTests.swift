@@ -347,7 +347,7 @@ import Testing
   }
 
   /// A message that is out and in no stream, so that nobody will ever say what came of it, ends an hour after its time; one that its worker has,
-  /// by entry or by claim, does not.
+  /// by entry or by claim, does not, nor any of an IP whose host has not heard yet what was said.
   @Test func whatNobodyHasExpires() async throws {
     let world = try await World()
     defer { world.stop() }
@@ -357,6 +357,12 @@ import Testing
     let work = try await world.store.unsettledWork(ip: "ip1")
     for entry in work[..<2] { _ = try await world.client.send(RedisCommand("XDEL", "{mta}:ip:ip1", entry.entryID)) }
     _ = try await world.client.send(RedisCommand("HSET", "{mta}:claims", work[1].number.description, "ip1 \(work[1].entryID) 1"))
+    try await world.store.own(ip: "ip1", host: "elsewhere")
+    let said = try await world.client.send(RedisCommand("XADD", "{mta}:out:elsewhere:ip1", "*", "n", "x")).string ?? ""
+    _ = try await world.store.expire(host: "host", now: 3_650_000, limit: 10, outcome: [3])
+    #expect(try await world.outcomes().isEmpty)
+    _ = try await world.client.send(RedisCommand("XDEL", "{mta}:out:elsewhere:ip1", said))
+    _ = try await world.client.send(RedisCommand("ZADD", "{mta}:exp", "100", work[0].number.description))
     for (now, numbers) in [(3_600_099, []), (3_700_000, [work[0].number])] as [(Milliseconds, [MessageNumber])] {
       _ = try await world.store.expire(host: "host", now: now, limit: 10, outcome: [3])
       #expect(try await world.outcomes().map(\.number) == numbers)

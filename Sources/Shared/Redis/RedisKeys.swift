@@ -11,7 +11,7 @@ package struct RedisKeys: Sendable {
     "message": ":m:", "record": ":r:", "content": ":c:", "queue": ":q:", "directory": ":dir", "wake": ":wake", "ip": ":ip:",
     "outcomes": ":out:", "done": ":done:", "due": ":due", "expiry": ":exp", "held": ":held", "identity": ":id:",
     "live": ":live", "hosts": ":hosts", "journal": ":journal", "suppression": ":sup:", "counter": ":n:",
-    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy", "claims": ":claims",
+    "lanes": ":lanes", "numbers": ":numbers", "sequence": ":seq", "policy": ":policy", "claims": ":claims", "owners": ":owners",
     "sessions": ":conn:", "feedback": ":fb:", "unsubscribed": ":uns:",
   ]
 

@@ -13,7 +13,7 @@ local NAME = {
   message = ':m:', record = ':r:', content = ':c:', queue = ':q:', directory = ':dir', wake = ':wake', ip = ':ip:', outcomes = ':out:',
   done = ':done:', due = ':due', expiry = ':exp', held = ':held', identity = ':id:', live = ':live', hosts = ':hosts',
   journal = ':journal', suppression = ':sup:', counter = ':n:', lanes = ':lanes', numbers = ':numbers', sequence = ':seq',
-  policy = ':policy', claims = ':claims', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
+  policy = ':policy', claims = ':claims', owners = ':owners', sessions = ':conn:', feedback = ':fb:', unsubscribed = ':uns:',
 }
 
 local INLINE_LIMIT = 32768
@@ -622,10 +622,13 @@ local function conclude_part(keys, argv)
   return { count, refresh(p, argv[1], touched) }
 end
 
--- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it.
-local function is_abandoned(p, num, r, now)
+-- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it. What that IP has said must be reduced before:
+-- a host that was away may not have heard it yet.
+local function is_abandoned(p, num, r, host, now)
   if r.s ~= 'd' or tonumber(redis.call('HGET', record_key(p, num), 'x') or 0) + 3600000 > now then return false end
-  return #redis.call('XRANGE', p .. NAME.ip .. r.i, r.e, r.e) == 0 and redis.call('HEXISTS', p .. NAME.claims, num) == 0
+  if #redis.call('XRANGE', p .. NAME.ip .. r.i, r.e, r.e) > 0 or redis.call('HEXISTS', p .. NAME.claims, num) == 1 then return false end
+  local owner = redis.call('HGET', p .. NAME.owners, r.i) or host
+  return redis.call('XLEN', p .. NAME.outcomes .. owner .. ':' .. r.i) == 0
 end
 
 -- expire: concludes what is past its time, behind whatever gate; frees what was kept as uncertain. A message in a
@@ -644,7 +647,7 @@ local function expire(keys, argv)
       release(p, num, r.c)
     elseif conclude_one(p, touched, host, num, argv[4]) then
       redis.call('ZREM', expiry, num)
-    elseif is_abandoned(p, num, r, tonumber(now)) then
+    elseif is_abandoned(p, num, r, host, tonumber(now)) then
       append_outcome(p, host, num, r.n, argv[4])
       redis.call('ZREM', expiry, num)
     else
