@@ -62,14 +62,24 @@ import Testing
     // Half a day of the others.
     for index in 0..<40 { try await mta.send("w\(index)", to: "w\(index)@\(Zones.domain(1))", org: "o") }
     try await eventually("forty are sent") { mta.receiver.messageIDs("sent").count == 40 }
-    // Two lanes learn to be slow; two wait for them.
-    for index in 0..<6 { try await mta.send("f\(index)", to: "fast\(index)@y\(index % 2).test-zone.example", org: "o") }
+    // Two lanes learn to be slow, whichever mail goes by.
+    func isSlow(_ ip: String) throws -> Bool {
+      let row = try mta.redis("HGET", "{mta}:policy", "rate:\(ip)/yahoo").split(separator: " ")
+      return row.count > 1 && Double(row[1]) ?? 60_000 < 60_000
+    }
+    var fast = 0
+    try await eventually("both are slow", within: .seconds(20)) {
+      if try isSlow("127.0.0.21"), try isSlow("127.0.0.24") { return true }
+      try await mta.send("f\(fast)", to: "fast\(fast)@y\(fast % 2).test-zone.example", org: "o")
+      fast += 1
+      return false
+    }
     // Two domains of a provider are in trouble, the third waits for it.
     for index in 0..<6 { try await mta.send("s\(index)", to: "sick\(index)@g\(index % 2).test-zone.example", org: "o") }
     try await mta.send("dead1", to: "u@dead.test-zone.example", org: "o")
     try await eventually("they were tried", within: .seconds(20)) {
       let deferred = Set(mta.receiver.messageIDs("deferred"))
-      return deferred.contains("dead1") && deferred.count { $0.hasPrefix("s") } >= 5 && deferred.count { $0.hasPrefix("f") } >= 2
+      return deferred.contains("dead1") && deferred.count { $0.hasPrefix("s") } >= 5
     }
     try await mta.send("dead2", to: "v@dead.test-zone.example", org: "o")
     try await mta.send("g", to: "u@g2.test-zone.example", org: "o")
@@ -81,17 +91,18 @@ import Testing
       let all = try await gates(Self.learnt)
       return Self.learnt.allSatisfy { reason in all.contains { $0.contains(" \(reason) ") } }
     }
+    // What was tried and did not go is given back to its day.
+    try await eventually("nothing is under way") { try sent("127.0.0.21") + sent("127.0.0.24") == 40 }
     let before = try await gates(Self.learnt)
     let used = try (sent("127.0.0.21"), sent("127.0.0.24"))
-    #expect(used.0 + used.1 == 40 && used.0 > 0 && used.1 > 0, "\(used)")
+    #expect(used.0 > 0 && used.1 > 0, "\(used)")
     #expect(before.filter { $0.hasPrefix("provider mimecast smtp_response") }.count == 1)
 
     try await mta.killSupervisor()
     try await mta.start()
     try await eventually("the same gates with the same times", within: .seconds(20)) { try await gates(Self.learnt) == before }
     #expect(try sent("127.0.0.21") == used.0 && sent("127.0.0.24") == used.1)
-    let lowered = try mta.redis("HGET", "{mta}:policy", "rate:127.0.0.21/yahoo").split(separator: " ")
-    #expect(lowered.count > 1 && Double(lowered[1]) ?? 60_000 < 60_000)
+    #expect(try isSlow("127.0.0.21") && isSlow("127.0.0.24"))
     // What is left of the day goes, and no more.
     for index in 0..<70 { try await mta.send("x\(index)", to: "x\(index)@\(Zones.domain(1))", org: "o") }
     try await eventually("the rest of the day goes") { mta.receiver.messageIDs("sent").count == 100 }
