@@ -85,7 +85,7 @@ extension WorkLoop {
   /// Once a second: a life sign, idle sessions closed, late entries given back, the drain's deadline kept.
   func beat() {
     control?.send(.heartbeat(status()))
-    watchConnections()
+    connections.beat()
     let limit = now() - Self.patience
     for (name, lane) in lanes {
       lane.closeIdle(olderThan: Self.idleLimit)

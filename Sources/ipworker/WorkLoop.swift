@@ -79,8 +79,7 @@ actor WorkLoop {
   let admitted: EventLoopPromise<Void>
   var hasFinished = false
   var metRunID: String?
-  /// Beats in which the two connections to Redis were to different runs of it.
-  var strangeBeats = 0
+  var connections: ConnectionWatch
   private var signalSource: SignalWatch?
 
   init(settings: WorkerSettings, eventLoop: any EventLoop, log: Logger) throws {
@@ -96,6 +95,7 @@ actor WorkLoop {
     let keys = RedisKeys(prefix: settings.prefix)
     client = RedisClient(endpoint: settings.redis, eventLoop: eventLoop, loadsFunctions: false, clock: SystemClock.now)
     reader = RedisClient(endpoint: settings.redis, eventLoop: eventLoop, loadsFunctions: false, clock: SystemClock.now)
+    connections = ConnectionWatch(client, reader)
     store = QueueStore(client: client, keys: keys)
     readStore = QueueStore(client: reader, keys: keys)
     contents = ContentSource(store: store)

@@ -243,6 +243,11 @@ enum Installation {
       })
     services.append(formats)
     services.append(LoopService { await blocking.run() })
+    services.append(
+      LoopService {
+        var connections = ConnectionWatch(client, blocking)
+        while (try? await Task.sleep(for: .seconds(1))) != nil { connections.beat() }
+      })
     services.append(LoopService(ending: { try? await httpClient.shutdown() }) { await done.run() })
     services.append(LoopService { await senders.run() })
     services.append(LoopService { await outcomes.run() })

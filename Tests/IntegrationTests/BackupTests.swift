@@ -118,8 +118,22 @@ import Testing
     #expect(made.code == 0 && json(made.output)["final"] as? Bool == true, "\(made.errors)")
     #expect(try mode(folder) == 0o700)
     try FileManager.default.moveItem(atPath: mta.scratch.file("s"), toPath: mta.scratch.file("old"))
-    let restored = try mta.command("restore", folder)
-    #expect(restored.code == 0 && restored.output.contains("1 messages"), "\(restored.errors)")
+    // Whoever starts meanwhile, by its socket unit, is told so and spoils nothing.
+    let said = mta.scratch.file("restore.log")
+    let restore = try TestProcess(
+      MTAFixture.binaries + "/supervisor", ["restore", folder, "--config", mta.config], environment: ProcessInfo.processInfo.environment,
+      output: said)
+    let deadline = ContinuousClock.now + .seconds(20)
+    while !FileManager.default.fileExists(atPath: mta.scratch.file("s/lock")), ContinuousClock.now < deadline {
+      try await Task.sleep(for: .microseconds(200))
+    }
+    restore.send(SIGSTOP)
+    #expect(restore.isRunning, "it was stopped on its way")
+    let early = try mta.command("run")
+    #expect(early.code == 1 && early.errors.contains("\(restore.pid)"), "\(early)")
+    restore.send(SIGCONT)
+    #expect(try await restore.waitUntilExit() == 0)
+    #expect(try String(contentsOfFile: said, encoding: .utf8).contains("1 messages"))
     try await mta.start()
     #expect(try mta.command("queue", "pauses", "--json").output.trimmingCharacters(in: .whitespacesAndNewlines) == "[]")
     #expect(try mta.command("queue", "explain", "late").output.contains("deferred"))

@@ -101,6 +101,36 @@ import Testing
     try await world.end(messages.map(\.id))
   }
 
+  /// A fail-over that one of a process's two connections missed: the server of before lives on, and it stays there.
+  @Test(arguments: [false, true], [0, 1]) func aConnectionThatMissedAFailOver(supervisors: Bool, place: Int) async throws {
+    let world = try await World()
+    let next = try await RedisFixture()
+    let port = try freePort()
+    #expect(try world.redis.cli("CONFIG", "SET", "port", "\(port)") == "OK")
+    #expect(try next.cli("REPLICAOF", "127.0.0.1", "\(port)") == "OK")
+    try await eventually("it follows") { try next.cli("INFO", "replication").contains("master_link_status:up") }
+    let supervisor = world.rig.mta.pid
+    let workers = try Set((await world.rig.mta.get("/v1/ips").json["ips"] as? [[String: Any]] ?? []).map { try #require($0["pid"] as? Int32) })
+    #expect(workers.count == 2)
+    #expect(try next.cli("REPLICAOF", "NO", "ONE") == "OK")
+    world.link.move(to: next.socket)
+    // Of each process meant the connection at that place stays; all others go.
+    var seen: [Int32: Int] = [:]
+    world.link.cut { pid in
+      defer { seen[pid, default: 0] += 1 }
+      return (pid == supervisor) != supervisors || seen[pid, default: 0] != place
+    }
+    #expect(seen[supervisor] == 2 && workers.allSatisfy { seen[$0] == 2 }, "\(seen)")
+    let messages = world.messages(20)
+    // Whoever is still at the server of before would write into what nobody reads: only what is accepted by the next one counts.
+    try await eventually("all have met the next server", within: .seconds(30)) {
+      try world.redis.cli("CLIENT", "LIST", "TYPE", "NORMAL").split(separator: "\n").count == 1
+    }
+    for message in messages { try await world.send(message) }
+    try await world.end(messages.map(\.id))
+    next.stop()
+  }
+
   /// The answer that told of a queue is lost, the connection is back within moments, and no other mail comes for it.
   @Test func theOnlyAnswerThatToldOfAQueueIsLost() async throws {
     let world = try await World()

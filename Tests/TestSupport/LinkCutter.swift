@@ -14,6 +14,7 @@ package final class LinkCutter: Sendable {
 
   private struct Links {
     var isAway = false
+    var redis: String
     var open: [Pair] = []
   }
 
@@ -32,7 +33,7 @@ package final class LinkCutter: Sendable {
 
   package static func start(path: String, redis: String) async throws -> LinkCutter {
     let armed = Locked<String?>(nil)
-    let links = Locked(Links())
+    let links = Locked(Links(redis: redis))
     let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { client in
         let isCut = Locked(false)
@@ -45,7 +46,7 @@ package final class LinkCutter: Sendable {
                 try server.pipeline.syncOperations.addHandler(Half(to: client, armed: nil, isCut: isCut))
               }
             }
-            .connect(unixDomainSocketPath: redis)
+            .connect(unixDomainSocketPath: links.value.redis)
         }.flatMap { server in
           if let options = client as? any SocketOptionProvider {
             let peer: EventLoopFuture<Credentials> = options.unsafeGetSocketOption(level: .socket, name: .init(rawValue: SO_PEERCRED))
@@ -76,7 +77,10 @@ package final class LinkCutter: Sendable {
   /// How many connections these processes have.
   package func count(_ isMeant: (Int32) -> Bool) -> Int { links.value.open.count { isMeant($0.pid) && $0.client.isActive } }
 
-  /// Cuts every connection of these processes, on both sides, now.
+  /// New connections lead to another server; those that are open stay where they are.
+  package func move(to redis: String) { links.change { $0.redis = redis } }
+
+  /// Cuts every connection of these processes, on both sides, now. Each is asked for once, in the order in which they came about.
   /// - Parameter away: and no new one comes about until ``restore()``.
   /// - Returns: how many there were.
   @discardableResult
@@ -84,8 +88,9 @@ package final class LinkCutter: Sendable {
     var meant: [Pair] = []
     links.change { links in
       links.isAway = away
-      meant = links.open.filter { isMeant($0.pid) && $0.client.isActive }
-      links.open.removeAll { isMeant($0.pid) || !$0.client.isActive }
+      let active = links.open.filter(\.client.isActive)
+      links.open = []
+      for pair in active { if isMeant(pair.pid) { meant.append(pair) } else { links.open.append(pair) } }
     }
     for pair in meant {
       pair.client.close(promise: nil)

@@ -348,7 +348,6 @@ local function settle(keys, argv)
       redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry)
     end
   end
-  return count
 end
 
 -- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it; told by the supervisor. ARGV host, IP, count, then per

@@ -79,14 +79,4 @@ extension WorkLoop {
     dropped.formUnion(left)
     log.notice("dispatches that Redis lost are dropped", metadata: ["count": "\(lost.count)"])
   }
-
-  /// Once a second. After a fail-over one connection may still be open to the old server: nothing is taken from it, and no end is told.
-  func watchConnections() {
-    guard let met = client.session?.runID, let read = reader.session?.runID, met != read else { return strangeBeats = 0 }
-    strangeBeats += 1
-    guard strangeBeats >= 10 else { return }
-    strangeBeats = 0
-    reader.reconnect()
-    client.reconnect()
-  }
 }

@@ -32,14 +32,17 @@ struct ConfigDifference: Sendable, Equatable {
   /// Compared above by their own means.
   private static let structured: Set<String> = ["pools", "source_ips", "providers", "warming", "dnsbl.zones", "webhooks", "dkim_seeds"]
 
-  private static let changeable: Set<String> = [
-    "api.master_key", "api.max_body_mib", "smtp.max_age", "smtp.allow_loopback_mx", "retry.delays", "retry.jitter", "retry.uncertain",
-    "limits.org_daily", "limits.org_hourly", "limits.api_rate_per_key", "limits.api_rate_per_ip", "limits.queue_max_messages",
-    "limits.min_free_mib", "breaker.bounce_fast", "breaker.bounce_slow", "breaker.complaint_fast", "breaker.complaint_slow",
-    "breaker.open", "breaker.reopen", "breaker.probes", "dnsbl.interval", "identity.require", "history.retention_days",
-  ]
+  /// How the line of a change shows a value.
+  private enum Kind { case plain, duration, secret }
 
-  private static let secrets: Set<String> = ["api.master_key"]
+  private static let changeable: [String: Kind] = [
+    "api.master_key": .secret, "api.max_body_mib": .plain, "smtp.max_age": .duration, "smtp.allow_loopback_mx": .plain,
+    "retry.delays": .duration, "retry.jitter": .plain, "retry.uncertain": .plain, "limits.org_daily": .plain,
+    "limits.org_hourly": .plain, "limits.api_rate_per_key": .plain, "limits.api_rate_per_ip": .plain,
+    "limits.queue_max_messages": .plain, "limits.min_free_mib": .plain, "breaker.bounce_fast": .plain, "breaker.bounce_slow": .plain,
+    "breaker.complaint_fast": .plain, "breaker.complaint_slow": .plain, "breaker.open": .duration, "breaker.reopen": .duration,
+    "breaker.probes": .plain, "dnsbl.interval": .duration, "identity.require": .plain, "history.retention_days": .plain,
+  ]
 
   /// Members whose key has another name.
   private static let names = [
@@ -65,13 +68,9 @@ struct ConfigDifference: Sendable, Equatable {
     return found.filter { !structured.contains($0.key) }
   }
 
-  private static let durations: Set<String> = [
-    "smtp.max_age", "breaker.open", "breaker.reopen", "dnsbl.interval", "retry.delays",
-  ]
-
   /// As the file spells it.
   private static func shown(_ value: Any, of key: String) -> String {
-    guard durations.contains(key) else { return "\(value)" }
+    guard changeable[key] == .duration else { return "\(value)" }
     if let list = value as? [Milliseconds] { return "[\(list.map(ConfigReader.spell).joined(separator: ", "))]" }
     return (value as? Milliseconds).map(ConfigReader.spell) ?? "\(value)"
   }
@@ -90,11 +89,11 @@ struct ConfigDifference: Sendable, Equatable {
 
   private mutating func compareScalars(_ old: [String: String], _ new: [String: String]) {
     for name in Set(old.keys).union(new.keys).sorted() where old[name] != new[name] {
-      guard Self.changeable.contains(name) else {
+      guard let kind = Self.changeable[name] else {
         needsRestart.append(name)
         continue
       }
-      changes.append(Self.secrets.contains(name) ? "\(name): changed" : "\(name): \(old[name] ?? "-") → \(new[name] ?? "-")")
+      changes.append(kind == .secret ? "\(name): changed" : "\(name): \(old[name] ?? "-") → \(new[name] ?? "-")")
     }
   }
 
