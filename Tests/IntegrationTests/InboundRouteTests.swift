@@ -111,4 +111,38 @@ import Testing
     #expect(try deliver("nobody@in.example").hasPrefix("rcpt 550"))
     await mta.tearDown()
   }
+
+  /// However a tenant's URL spells this host: it is not called, the mail waits, and the log says why.
+  @Test func anEndpointInsideIsNotCalled() async throws {
+    var zones = Zones.separate(1)
+    zones["test-zone.example"]?.append("inside IN A 127.0.0.1")
+    let dns = try await NameServer(zones: zones)
+    defer { dns.stop() }
+    let (mta, port) = try await FeedbackLoopTests.start(0, dns: dns) { $0.allowsLoopback = false }
+    let endpoint = try WebhookReceiver()
+    try await endpoint.start()
+    defer { endpoint.stop() }
+    let hosts = ["127.0.0.1", "[::ffff:127.0.0.1]", "inside.test-zone.example", "INSIDE.test-zone.example.", "2130706433", "0x7f.1"]
+    for (index, host) in hosts.enumerated() {
+      let added = try await mta.call(
+        "POST", "/inbound/routes",
+        body: """
+          {"domain":"in.example","address":"a\(index)","mode":"endpoint","organizationId":"acme","secret":"0123456789abcdef",\
+          "endpointUrl":"http://\(host):\(endpoint.port)/hook"}
+          """)
+      guard added.status == 200 else {
+        #expect(added.status == 400, "\(host): \(added.body)")
+        continue
+      }
+      let mail = "From: a@remote.example\r\nMessage-ID: <in\(index)@remote.example>\r\nSubject: s\r\n\r\nHello.\r\n"
+      let answer = try FeedbackLoopTests.deliver(mail, to: "a\(index)@in.example", from: "a@remote.example", port: port, mta).last ?? ""
+      #expect(answer.hasPrefix("data 250"))
+      try await eventually("\(host) is refused") {
+        mta.logText().components(separatedBy: "its endpoint may not be used: ").count == index + 2
+      }
+    }
+    #expect(mta.logText().contains("inside.test-zone.example leads to 127.0.0.1"))
+    #expect(endpoint.all.isEmpty)
+    await mta.tearDown()
+  }
 }

@@ -43,6 +43,8 @@ package final class MTAFixture: @unchecked Sendable {
     /// More members of `limits`, and the disk space below which intake refuses.
     package var limits = ""
     package var minFreeMiB = 1
+    /// Whether mail, and what tenants wrote, may lead to this host.
+    package var allowsLoopback = true
     /// Members of `bounce` beside domain and key.
     package var bounce = ""
     /// Open files that the supervisor may have; nil = as many as the test.
@@ -136,7 +138,7 @@ package final class MTAFixture: @unchecked Sendable {
       state_dir: \(scratch.path)/s
       runtime_dir: \(scratch.path)/r
       api: { listen: "127.0.0.1:\(port)", master_key: \(Self.key) }
-      smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: true\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
+      smtp: { port: \(options.smtpPort ?? sinkPort), allow_loopback_mx: \(options.allowsLoopback)\(options.smtp.isEmpty ? "" : ", " + options.smtp) }
       bounce: { domain: bounces.test.example, verp_key: "0123456789abcdef0123456789abcdef"\(options.bounce.isEmpty ? "" : ", " + options.bounce) }
       limits: { min_free_mib: \(options.minFreeMiB), org_daily: 100000000, org_hourly: 100000000\(options.limits.isEmpty ? "" : ", " + options.limits) }
       providers: { \(options.providers) }

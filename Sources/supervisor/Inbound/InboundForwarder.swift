@@ -117,15 +117,18 @@ actor InboundForwarder {
       guard let content = try await store.content(mail.id) else { return }
       let body = String(decoding: content, as: UTF8.self)
       let headers = WebhookSignature(secret: secret).headers(id: mail.id, body: body, seconds: SystemClock.wall() / 1000)
-      let status = try? await post(url, headers, body)
-      if let status, (200..<300).contains(status) {
+      var answer = Answer.nothing
+      do { answer = .status(try await post(url, headers, body)) } catch let refusal as GuardedFetch.Refusal {
+        answer = .forbidden(refusal)
+      } catch {}
+      if case .status(200..<300) = answer {
         if failures.removeValue(forKey: mail.routeID) ?? 0 >= Self.schedule.count {
           log.notice("an inbound route's endpoint takes mail again", metadata: ["route": "\(mail.routeID)"])
         }
         forwarded += 1
         try await store.drop(mail.id)
       } else {
-        try await refused(mail, status)
+        try await refused(mail, answer)
       }
     } catch {
       log.error("inbound mail waits", metadata: [LogKey.error: "\(error)"])
@@ -133,19 +136,43 @@ actor InboundForwarder {
     }
   }
 
-  private func refused(_ mail: InboundStore.Mail, _ status: Int?) async throws {
+  /// What came of a try.
+  private enum Answer {
+    case status(Int)
+    /// Its URL may not be called, or its answer (a redirect) not be followed.
+    case forbidden(GuardedFetch.Refusal)
+    case nothing
+
+    var why: String {
+      switch self {
+      case .status(let status): "its endpoint answers \(status)"
+      case .forbidden(let refusal): "its endpoint may not be used: \(refusal)"
+      case .nothing: "its endpoint does not answer"
+      }
+    }
+
+    /// How long it is tried.
+    var patience: Milliseconds {
+      if case .status = self { InboundForwarder.patience } else { InboundForwarder.patienceInSilence }
+    }
+
+    /// Of how many failures one after the other the log tells: what may not be called is no weather.
+    var failuresToTell: Int { if case .forbidden = self { 1 } else { InboundForwarder.schedule.count } }
+  }
+
+  private func refused(_ mail: InboundStore.Mail, _ answer: Answer) async throws {
     let now = clock()
     failures[mail.routeID, default: 0] += 1
-    if failures[mail.routeID] == Self.schedule.count {
+    if failures[mail.routeID] == answer.failuresToTell {
       log.warning(
-        "an inbound route's endpoint takes no mail: it waits", metadata: ["route": "\(mail.routeID)", "status": "\(status ?? 0)"])
+        "an inbound route's endpoint takes no mail: it waits", metadata: ["route": "\(mail.routeID)", LogKey.error: "\(answer.why)"])
     }
     let tries = mail.tries + 1
     let triedFor = mail.triedFor + (mail.triedAt == 0 ? 0 : max(0, now - max(mail.triedAt, startedAt)))
-    if tries >= Self.leastTries, triedFor >= (status == nil ? Self.patienceInSilence : Self.patience) {
+    if tries >= Self.leastTries, triedFor >= answer.patience {
       log.error(
-        "an inbound route's endpoint takes no mail; it is held", metadata: ["inbound.id": "\(mail.id)", "status": "\(status ?? 0)"])
-      try await store.hold(mail.id, reason: status.map { "its endpoint answers \($0)" } ?? "its endpoint does not answer")
+        "an inbound route's endpoint takes no mail; it is held", metadata: ["inbound.id": "\(mail.id)", LogKey.error: "\(answer.why)"])
+      try await store.hold(mail.id, reason: answer.why)
     } else {
       let delay = Self.schedule[min(mail.tries, Self.schedule.count - 1)]
       try await store.refused(mail.id, at: now, triedFor: triedFor, until: now + delay)
