@@ -62,14 +62,15 @@ struct SystemdTests {
       try Int(rig.inside("ps", "-o", "nice=", "-p", "\(pid)").output.trimmingCharacters(in: .whitespacesAndNewlines))
     }
     #expect(try nice() == 2)
-    // One that spins makes way.
-    try rig.inside("/bin/sh", "-c", "printf spin >/var/lib/owlat-mta/fail && chown owlat-mta: /var/lib/owlat-mta/fail")
+    // One that spins makes way, and is itself again when it was only busy.
+    try rig.inside("/bin/sh", "-c", "printf spin:4500 >/var/lib/owlat-mta/fail && chown owlat-mta: /var/lib/owlat-mta/fail")
     try await rig.mta.registerDKIM("sender.example")
     try await rig.mta.send("spin", to: "u@\(Zones.domain(0))")
-    try await eventually("its threads make way", within: .seconds(15)) {
-      let told = try rig.journal("SYSLOG_IDENTIFIER=supervisor").first { $0["MESSAGE"]?.contains("its priority is lowered") == true }
-      return told.flatMap { Int($0["MTA_THREADS"] ?? "") } ?? 0 > 0
-    }
+    try await eventually("it makes way", within: .seconds(15)) { try nice() == 19 }
+    let told = try rig.journal("SYSLOG_IDENTIFIER=supervisor").first { $0["MESSAGE"]?.contains("its priority is lowered") == true }
+    #expect(told.flatMap { Int($0["MTA_THREADS"] ?? "") } ?? 0 > 0)
+    try await eventually("it has its priority back", within: .seconds(15)) { try nice() == 2 }
+    try await eventually("it goes on") { rig.mta.receiver.messageIDs("sent") == ["spin"] }
     await rig.end()
   }
 

@@ -3,7 +3,7 @@ internal import Glibc
 /// Places at which a test may have a release program killed, named in `OWLAT_FAILPOINT` as `name@/path/of/a/file`: the
 /// process kills itself with SIGKILL the first time it passes the place while the file exists, having removed it. A file that
 /// says `pid:N` has that process killed instead, once; `hold` has whoever passes wait there, its pid in `FILE.held`, until that
-/// file is gone; `spin` keeps the thread that passes busy for ever; one that says anything else stays, and ends whoever passes
+/// file is gone; `spin` keeps the thread that passes busy for an hour, `spin:N` for N ms; one that says anything else stays, and ends whoever passes
 /// with the message id that it holds, as a crash would (SIGABRT). With the name `any` the file's first word
 /// is the place. Off, and a single comparison, unless the variable is set.
 package enum FailPoint: String, Sendable, CaseIterable {
@@ -61,9 +61,11 @@ package enum FailPoint: String, Sendable, CaseIterable {
       if unlink(armed.file) == 0 { kill(other, SIGKILL) }
       return
     }
-    if victim == "spin" {
+    if victim == "spin" || victim.hasPrefix("spin:") {
       guard unlink(armed.file) == 0 else { return }
-      while true {}
+      let end = ContinuousClock.now + (Int(victim.dropFirst(5)).map { .milliseconds($0) } ?? .seconds(3600))
+      while ContinuousClock.now < end {}
+      return
     }
     guard victim.isEmpty ? unlink(armed.file) == 0 : victim == id else { return }
     kill(getpid(), victim.isEmpty ? SIGKILL : SIGABRT)
