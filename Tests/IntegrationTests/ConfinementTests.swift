@@ -183,4 +183,27 @@ import Testing
     #expect(mta.logText().contains("worker spins: its priority is lowered"))
     await mta.tearDown()
   }
+
+  /// A worker that was busy for a while, not lost, has its priority back; as root, which may raise one.
+  @Test(.enabled(if: getuid() == 0)) func aBusyWorkerHasItsPriorityBack() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    options.pools = ["transactional": ["127.0.0.21"]]
+    let mta = try await MTAFixture(options, failPoint: "worker-before-begin")
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    let pid = try #require(try mta.workerPIDs()["127.0.0.21"])
+    func nice() throws -> Int? {
+      Int(try run("/bin/ps", ["-o", "nice=", "-p", "\(pid)"]).output.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+    let before = try #require(try nice())
+    try mta.armFailPointToSpin(4500)
+    try await mta.send("busy", to: "u@\(Zones.domain(0))")
+    try await eventually("it makes way") { try nice() == 19 }
+    try await eventually("it has its priority back") { try nice() == before }
+    try await eventually("it goes on") { mta.receiver.messageIDs("sent") == ["busy"] }
+    await mta.tearDown()
+  }
 }

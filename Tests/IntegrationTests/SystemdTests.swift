@@ -69,7 +69,12 @@ struct SystemdTests {
     try await eventually("it makes way", within: .seconds(15)) { try nice() == 19 }
     let told = try rig.journal("SYSLOG_IDENTIFIER=supervisor").first { $0["MESSAGE"]?.contains("its priority is lowered") == true }
     #expect(told.flatMap { Int($0["MTA_THREADS"] ?? "") } ?? 0 > 0)
-    try await eventually("it has its priority back", within: .seconds(15)) { try nice() == 2 }
+    // A container may lack the right to give a unit its LimitNICE; then the log says so.
+    let mayRaise = try run("/usr/bin/prlimit", ["--nice=20:20", "/bin/true"]).code == 0
+    try await eventually("it has its priority back", within: .seconds(15)) {
+      if mayRaise { return try nice() == 2 }
+      return try rig.journal("SYSLOG_IDENTIFIER=supervisor").contains { $0["MESSAGE"]?.hasPrefix("worker keeps the lowest priority") == true }
+    }
     try await eventually("it goes on") { rig.mta.receiver.messageIDs("sent") == ["spin"] }
     await rig.end()
   }

@@ -187,7 +187,10 @@ package final class MTAFixture: @unchecked Sendable {
   }
 
   /// The next pass of the named place never leaves it, and keeps its thread busy.
-  package func armFailPointToSpin() throws { _ = try scratch.write("fail", "spin") }
+  /// - Parameter milliseconds: nil = for ever.
+  package func armFailPointToSpin(_ milliseconds: Int? = nil) throws {
+    _ = try scratch.write("fail", "spin" + (milliseconds.map { ":\($0)" } ?? ""))
+  }
 
   package var isFailPointArmed: Bool { FileManager.default.fileExists(atPath: scratch.file("fail")) }
 

@@ -10,6 +10,7 @@ extension WorkerLife {
   /// that it takes next to nothing from the others. None for 6.5 s end it: SIGABRT for a trace, then SIGKILL.
   func watchHeart(of process: ChildProcess) async {
     var isDeprioritised = false
+    var isTold = false
     var watchedBeat = lastBeat
     var spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
     while !Task.isCancelled {
@@ -20,7 +21,7 @@ extension WorkerLife {
         watchedBeat = lastBeat
         spentBefore = ProcessorTime.spent(by: process.pid) ?? 0
         // It was busy, not lost.
-        if isDeprioritised, shim_set_nice(process.pid, Int32(SHIM_WORKER_NICE)) > 0 { isDeprioritised = false }
+        if isDeprioritised { isDeprioritised = !giveBackPriority(of: process, isTold: &isTold) }
       } else if silence > Self.patience, !isDeprioritised,
         let spent = ProcessorTime.spent(by: process.pid), Double(spent - spentBefore) > Self.spinningShare * Double(silence)
       {
@@ -38,5 +39,16 @@ extension WorkerLife {
       process.send(signal: SIGKILL)
       return
     }
+  }
+
+  /// - Parameter isTold: the log knows already that it cannot be.
+  private func giveBackPriority(of process: ChildProcess, isTold: inout Bool) -> Bool {
+    if shim_set_nice(process.pid, Int32(SHIM_WORKER_NICE)) > 0 { return true }
+    if !isTold {
+      settings.log.warning(
+        "worker keeps the lowest priority: the system lets none be raised (LimitNICE)", metadata: [LogKey.sourceIP: "\(ip.address)"])
+    }
+    isTold = true
+    return false
   }
 }
