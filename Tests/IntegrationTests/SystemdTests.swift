@@ -73,7 +73,8 @@ struct SystemdTests {
     let mayRaise = try run("/usr/bin/prlimit", ["--nice=20:20", "/bin/true"]).code == 0
     try await eventually("it has its priority back", within: .seconds(15)) {
       if mayRaise { return try nice() == 2 }
-      return try rig.journal("SYSLOG_IDENTIFIER=supervisor").contains { $0["MESSAGE"]?.hasPrefix("worker keeps the lowest priority") == true }
+      let said = try rig.journal("SYSLOG_IDENTIFIER=supervisor").compactMap { $0["MESSAGE"] }
+      return said.contains { $0.hasPrefix("worker keeps the lowest priority") }
     }
     try await eventually("it goes on") { rig.mta.receiver.messageIDs("sent") == ["spin"] }
     await rig.end()
