@@ -10,7 +10,7 @@ import Redis
 enum Confinement {
   /// Descriptors: sessions, with room.
   static let files: UInt64 = 16_384
-  /// Octets of one file. A journal's segment has 4 MiB; the log may be a file too.
+  /// Octets of one file. A journal's segment has 2 MiB, more on a full disk; the log may be a file too.
   static let fileSize: UInt64 = 4 << 30
 
   /// Private memory: a leak ends this worker, not its neighbours. Half of the host's, between 512 MiB and 2 GiB: content is

@@ -321,6 +321,30 @@ import Testing
     await rig.end()
   }
 
+  /// Nor is it for an end that nobody saw, as when the host loses power again and again.
+  @Test func aMessageIsNotBlamedForAnEndUnseen() async throws {
+    let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
+    let mta = rig.mta
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    try mta.armFailPointToHold()
+    try await mta.send("struck", to: "x@\(Zones.domain(1))")
+    var last: Int32?
+    for blow in 1...4 {
+      try await eventually("a worker is at the dot for blow \(blow)", within: .seconds(20)) { mta.heldPID.map { $0 != last } ?? false }
+      let worker = try #require(mta.heldPID)
+      last = worker
+      try await mta.killSupervisor(leavingWorkers: true)
+      kill(worker, SIGKILL)
+      try await eventually("both are gone") { !MTAFixture.isAlive(worker) }
+      if blow < 4 { try mta.armFailPointToHold() }
+      try await mta.start()
+    }
+    try await eventually("it is sent", within: .seconds(20)) { mta.receiver.messageIDs("sent") == ["struck"] }
+    #expect(rig.dots.all.count == 1 && !mta.logText().contains("ended on this message"))
+    await rig.end()
+  }
+
   @Test func aSecondSupervisorRefusesToStart() async throws {
     let rig = try await Rig()
     try await rig.mta.start()

@@ -101,19 +101,39 @@ import Testing
     try await world.end(messages.map(\.id))
   }
 
+  /// A fail-over that a worker missed altogether: it lives on beside a server that nobody else is at, and is ended for it.
+  @Test func aWorkerThatMissedAFailOver() async throws {
+    let world = try await World()
+    let next = try await RedisFixture()
+    try await Self.copy(world.redis, to: next)
+    world.link.move(to: next.socket)
+    let supervisor = world.rig.mta.pid
+    #expect(world.link.cut { $0 == supervisor } == 2)
+    let messages = world.messages(20)
+    try await eventually("it is noticed", within: .seconds(60)) { world.rig.mta.logText().contains("has not met the supervisor's Redis") }
+    for message in messages { try await world.send(message) }
+    try await world.end(messages.map(\.id))
+    next.stop()
+  }
+
+  /// As a fail-over does; both go on.
+  private static func copy(_ redis: RedisFixture, to next: RedisFixture) async throws {
+    let port = try freePort()
+    #expect(try redis.cli("CONFIG", "SET", "port", "\(port)") == "OK")
+    #expect(try next.cli("REPLICAOF", "127.0.0.1", "\(port)") == "OK")
+    try await eventually("it follows") { try next.cli("INFO", "replication").contains("master_link_status:up") }
+    #expect(try next.cli("REPLICAOF", "NO", "ONE") == "OK")
+  }
+
   /// A fail-over that one of a process's two connections missed: the server of before lives on, and it stays there.
   @Test(arguments: [false, true], [0, 1]) func aConnectionThatMissedAFailOver(supervisors: Bool, place: Int) async throws {
     let world = try await World()
     let next = try await RedisFixture()
-    let port = try freePort()
-    #expect(try world.redis.cli("CONFIG", "SET", "port", "\(port)") == "OK")
-    #expect(try next.cli("REPLICAOF", "127.0.0.1", "\(port)") == "OK")
-    try await eventually("it follows") { try next.cli("INFO", "replication").contains("master_link_status:up") }
     let supervisor = world.rig.mta.pid
     let rows = try await world.rig.mta.get("/v1/ips").json["ips"] as? [[String: Any]] ?? []
     let workers = Set(rows.compactMap { $0["pid"] as? Int32 })
     #expect(workers.count == 2)
-    #expect(try next.cli("REPLICAOF", "NO", "ONE") == "OK")
+    try await Self.copy(world.redis, to: next)
     world.link.move(to: next.socket)
     // Of each process meant the connection at that place stays; all others go.
     var seen: [Int32: Int] = [:]

@@ -57,6 +57,25 @@ import Testing
     withExtendedLifetime(lock) {}
   }
 
+  /// The folder is the worker's to write: what it puts beside its segments neither stops a reader nor the next writer.
+  @Test func whatElseLiesThereIsNoSegment() throws {
+    let scratch = try Scratch()
+    defer { scratch.remove() }
+    let directory = scratch.file("j")
+    let lock = try JournalLock(directory: directory)
+    for name in ["4294967295.journal", "1073741824.journal", "007.journal", "+5.journal", "5.journal.journal", ".journal", "x.journal"] {
+      try Data("nothing".utf8).write(to: URL(fileURLWithPath: directory + "/" + name))
+    }
+    // Sparse, and larger than anybody's memory.
+    _ = FileManager.default.createFile(atPath: directory + "/3.journal", contents: nil)
+    #expect(truncate(directory + "/3.journal", 1 << 40) == 0)
+    var writer = try JournalWriter(directory: directory, now: 0)
+    try writer.append(line(.dot, 1, 1))
+    let (attempts, position) = try JournalReader.read(directory: directory)
+    #expect(attempts.count == 1 && position == writer.position && position >> 32 == 4)
+    withExtendedLifetime(lock) {}
+  }
+
   /// A line that was torn at any octet is no line, and what stands before it stays.
   @Test func tornLinesEndTheirSegment() throws {
     let scratch = try Scratch()

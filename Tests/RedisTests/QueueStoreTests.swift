@@ -314,6 +314,47 @@ import Testing
     #expect(try await world.store.liveCount() == 1)
   }
 
+  /// A worker that was taken over may write an id that none can follow. What is settled meanwhile stays in its stream, and with that row
+  /// reduced the outcomes' stream begins anew.
+  @Test func anIDThatNoneCanFollowIsNotTheEnd() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1)])
+    try await world.store.prepareStream(ip: "ip1")
+    _ = try await world.dispatch(1)
+    let known = try #require(try await world.store.unsettledWork(ip: "ip1").first)
+    let settlement = Settlement(entryID: known.entryID, number: known.number, serial: known.serial, outcome: [9])
+    let last = "18446744073709551615-18446744073709551615"
+    _ = try world.redis.cli("XADD", "{mta}:out:host:ip1", last, "n", "x")
+    await #expect(throws: RedisError.self) {
+      try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement])
+    }
+    #expect(try await world.store.unsettledWork(ip: "ip1").count == 1)
+    let read = try await world.store.readOutcomes(
+      host: "host", ips: ["ip1"], after: OutcomePlaces(), wakeAfter: "0-0", limit: 100, block: 1)
+    #expect(read.places.isAhead(of: SystemClock.wall()) && read.outcomes.map(\.source.id) == [last])
+    _ = try await world.effect(read.outcomes[0], .final)
+    try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement])
+    let outcome = try #require(try await world.outcomes().first)
+    #expect(!outcome.record.isEmpty)
+    #expect(try await world.effect(outcome, .final)[0] != nil)
+    #expect(try await world.store.liveCount() == 0)
+  }
+
+  /// Redis has lost a message's way from one IP to another: who has it under way by the newer attempt has it, and the older entry goes.
+  @Test func theNewerAttemptIsClaimed() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1)])
+    for ip in ["ip1", "ip2"] { try await world.store.prepareStream(ip: ip) }
+    _ = try await world.dispatch(1)
+    let newer = HeldEntry(entryID: "9999999999999-0", number: MessageNumber(1), serial: 2)
+    #expect(try await world.store.claim(ip: "ip2", [(entry: newer, isUnderWay: false)]) == [false])
+    #expect(try await world.store.claim(ip: "ip2", [(entry: newer, isUnderWay: true)]) == [true])
+    #expect(try await world.store.unsettledWork(ip: "ip1").isEmpty)
+    #expect(try await world.store.claims(ip: "ip2").map(\.serial) == [2])
+  }
+
   /// Redis has lost a dispatch: what its worker has under way stays that worker's, what it has not begun is the queue's.
   @Test func aWorkerClaimsWhatItHolds() async throws {
     let world = try await World()
@@ -357,12 +398,16 @@ import Testing
     let work = try await world.store.unsettledWork(ip: "ip1")
     for entry in work[..<2] { _ = try await world.client.send(RedisCommand("XDEL", "{mta}:ip:ip1", entry.entryID)) }
     _ = try await world.client.send(RedisCommand("HSET", "{mta}:claims", work[1].number.description, "ip1 \(work[1].entryID) 1"))
-    try await world.store.own(ip: "ip1", host: "elsewhere")
-    let said = try await world.client.send(RedisCommand("XADD", "{mta}:out:elsewhere:ip1", "*", "n", "x")).string ?? ""
-    _ = try await world.store.expire(host: "host", now: 3_650_000, limit: 10, outcome: [3])
-    #expect(try await world.outcomes().isEmpty)
-    _ = try await world.client.send(RedisCommand("XDEL", "{mta}:out:elsewhere:ip1", said))
-    _ = try await world.client.send(RedisCommand("ZADD", "{mta}:exp", "100", work[0].number.description))
+    // Its owner, and the host that had it before.
+    try await world.store.own(ip: "ip1", host: "owner")
+    try await world.store.registerHost("before")
+    for host in ["owner", "before"] {
+      let said = try await world.client.send(RedisCommand("XADD", "{mta}:out:\(host):ip1", "*", "n", "x")).string ?? ""
+      _ = try await world.store.expire(host: "host", now: 3_650_000, limit: 10, outcome: [3])
+      #expect(try await world.outcomes().isEmpty)
+      _ = try await world.client.send(RedisCommand("XDEL", "{mta}:out:\(host):ip1", said))
+      _ = try await world.client.send(RedisCommand("ZADD", "{mta}:exp", "100", work[0].number.description))
+    }
     for (now, numbers) in [(3_600_099, []), (3_700_000, [work[0].number])] as [(Milliseconds, [MessageNumber])] {
       _ = try await world.store.expire(host: "host", now: now, limit: 10, outcome: [3])
       #expect(try await world.outcomes().map(\.number) == numbers)

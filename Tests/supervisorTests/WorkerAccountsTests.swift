@@ -223,9 +223,44 @@ import Testing
     _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, on: run, now: 1)
     #expect(try await world.said().isEmpty)
     #expect(try await world.store.unsettledWork(ip: "10.0.0.1").count == 1)
+    // What its worker there had read may have been delivered: a later look, before the IP is owned or after, says the same.
+    _ = try await world.store.readWork(ip: "10.0.0.1", limit: 1, block: 1)
+    try await world.accept(2, to: "10.0.0.1")
+    for _ in 0..<2 {
+      _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, takesOver: true, on: run, now: 1)
+      #expect(try await world.said() == [1, 2])
+    }
     try await world.store.own(ip: "10.0.0.1", host: "host")
     _ = try await recovery.run(ip: "10.0.0.1", directory: scratch.path, blames: false, on: run, now: 1)
-    #expect(try await world.said() == [1])
+    let outcomes = try await world.store.readOutcomes(
+      host: "host", ips: ["10.0.0.1"], after: OutcomePlaces(), wakeAfter: "0-0", limit: 100, block: 1
+    ).outcomes
+    #expect(try outcomes.map { try AttemptResult(decoding: $0.outcome[...]).kind } == [.uncertain, .unbegun])
+    #expect(try JournalReader.read(directory: scratch.path).attempts[.init(number: MessageNumber(1), serial: 1)]?.outcome != nil)
+  }
+
+  /// Redis may be busy just then: its worker waits for a user of its own, and is never the supervisor.
+  @Test func aBusyRedisIsNoRefusal() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try world.redis.cli("CONFIG", "SET", "busy-reply-threshold", "1")
+    let busy = try TestProcess("/usr/bin/redis-cli", ["-s", world.redis.socket, "EVAL", "while true do end", "0"])
+    defer { busy.destroy() }
+    try await eventually("it is busy") { try world.redis.cli("GET", "x").hasPrefix("BUSY") }
+    await #expect(throws: RedisError.self) { try await world.accounts.admit("10.0.0.1") }
+    _ = try world.redis.cli("SCRIPT", "KILL")
+    #expect(try await world.accounts.admit("10.0.0.1").username == "mta-worker-10.0.0.1@host")
+  }
+
+  /// What a worker says that it has is written where others read it.
+  @Test func holdingsThatCannotBeAreNone() {
+    func can(_ entry: String, _ serial: Int) -> Bool {
+      WorkerLife.canBe(ControlHolding(entryID: entry, number: 1, serial: serial, isUnderWay: true))
+    }
+    #expect(can("1796031430371-0", 1) && can("18446744073709551615-18446744073709551615", 7))
+    for (entry, serial) in [("1-1", 0), ("1-1", .max), ("1-1", -1), ("1-1 2", 1), ("", 1), ("1", 1), ("x-1", 1), ("1-1\n", 1)] {
+      #expect(!can(entry, serial), "\(entry) \(serial)")
+    }
   }
 
   @Test func usersComeBackWithRedisAndGoWithTheirIP() async throws {

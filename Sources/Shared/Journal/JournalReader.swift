@@ -59,7 +59,13 @@ package enum JournalReader {
     return (line, start + length)
   }
 
-  /// Segment numbers, oldest first.
+  /// More is no segment: on a full disk one grows beyond ``JournalWriter/segmentSize``, but its worker is ours to distrust.
+  private static let mostOctets = 256 << 20
+
+  /// Numbers that leave room for all that may follow.
+  private static let numbers = UInt32(0)..<(1 << 30)
+
+  /// Segment numbers, oldest first. A file with another name than ours has is none: the folder is the worker's to write.
   static func segments(_ directory: String) -> [UInt32] {
     guard let stream = opendir(directory) else { return [] }
     defer { closedir(stream) }
@@ -68,7 +74,8 @@ package enum JournalReader {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      if name.hasSuffix(".journal"), let number = UInt32(name.dropLast(".journal".count)) { found.append(number) }
+      guard let number = UInt32(name.prefix { $0 != "." }), numbers.contains(number), name == "\(number).journal" else { continue }
+      found.append(number)
     }
     return found.sorted()
   }
@@ -98,7 +105,7 @@ package enum JournalReader {
     defer { close(fd) }
     var status = stat()
     guard fstat(fd, &status) == 0 else { throw .io(operation: "stat", errno: errno) }
-    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+    var bytes = [UInt8](repeating: 0, count: min(Int(status.st_size), mostOctets))
     var done = 0
     while done < bytes.count {
       let count = bytes[done...].withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress, $0.count) }

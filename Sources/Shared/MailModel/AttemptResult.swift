@@ -33,7 +33,7 @@ package struct AttemptResult: Sendable, Equatable {
   package var tls: String?
   /// From taking the message up to this result, ms.
   package var duration: Milliseconds = 0
-  /// How often a crash of its worker interrupted this message; raised by the supervisor when it gives it back.
+  /// A crash of its worker interrupted this message, which may be to blame: said by the supervisor when it gives it back.
   package var crashed: Bool = false
 
   package init(kind: Kind, sourceIP: String, at: Milliseconds) {

@@ -42,6 +42,20 @@ extension QueueStore {
     }
   }
 
+  /// Entries of an IP's stream that a worker has read and not settled.
+  package func entriesRead(ip: String) async throws -> Set<String> {
+    // Made where there is none: its group is asked.
+    try await prepareStream(ip: ip)
+    var found: Set<String> = []
+    var from = "-"
+    while true {
+      let rows = try await client.send(RedisCommand("XPENDING", keys.ip(ip), "w", from, "+", "256")).array ?? []
+      found.formUnion(rows.compactMap { $0.array?.first?.string })
+      guard rows.count == 256, let last = rows.last?.array?.first?.string else { return found }
+      from = "(" + last
+    }
+  }
+
   /// One entry of an IP's stream that is not settled.
   package func unsettledWork(ip: String, entryID: String) async throws -> WorkEntry? {
     let reply = try await client.send(RedisCommand("XRANGE", keys.ip(ip), entryID, entryID))

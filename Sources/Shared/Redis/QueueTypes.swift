@@ -196,6 +196,11 @@ package struct OutcomePlaces: Sendable {
     get { after[ip] ?? "0-0" }
     set { after[ip] = newValue }
   }
+
+  /// A place so far ahead that its stream begins anew (`reset_when_ahead` in mta.lua): all are read from the start then.
+  package func isAhead(of now: Milliseconds) -> Bool {
+    after.contains { Int64($0.value.prefix { $0 != "-" }).map { $0 > now + 3_600_000 } ?? true }
+  }
 }
 
 /// What becomes of the message after its outcome.

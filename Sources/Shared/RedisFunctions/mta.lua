@@ -340,14 +340,23 @@ local function settle(keys, argv)
   for index = 1, count do
     local entry, num, serial, outcome = unpack(argv, at, at + 3)
     at = at + 4
-    redis.call('XACK', stream, 'w', entry)
-    redis.call('XDEL', stream, entry)
+    -- Said first: what cannot be said stays in the stream.
     if index == count and position ~= '' then
       redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry, 'j', position)
     else
       redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry)
     end
+    redis.call('XACK', stream, 'w', entry)
+    redis.call('XDEL', stream, entry)
   end
+end
+
+-- What is out is out no more by that entry.
+local function drop_entry(p, r)
+  if r.s ~= 'd' then return end
+  local stream = p .. NAME.ip .. r.i
+  redis.call('XACK', stream, 'w', r.e)
+  redis.call('XDEL', stream, r.e)
 end
 
 -- replay: what a journal says of messages, after Redis lost a settle or the dispatch before it; told by the supervisor. ARGV host, IP, count, then per
@@ -364,11 +373,7 @@ local function replay(keys, argv)
     local r = read_state(p, num)
     local s = tonumber(serial)
     if r and s > r.f and s >= r.n and (let_go ~= '1' or r.s == 'd' and r.i == ip) then
-      if r.s == 'd' then
-        local stream = p .. NAME.ip .. r.i
-        redis.call('XACK', stream, 'w', r.e)
-        redis.call('XDEL', stream, r.e)
-      end
+      drop_entry(p, r)
       append_outcome(p, host, num, serial, outcome)
       appended = appended + 1
     end
@@ -378,7 +383,7 @@ end
 
 -- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch; the supervisor asks for it. ARGV IP, count, then per message:
 -- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin nor come to its dot. What is
--- under way becomes the worker's again, wherever it waits; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
+-- under way becomes the worker's again, wherever it waits or with whom it was out before; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
 -- <serial>`. What is not under way goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
 local function claim(keys, argv)
   local p = keys[1]
@@ -393,7 +398,8 @@ local function claim(keys, argv)
     local ours = 0
     if not r or r.s == 'd' and r.n == s and r.e == entry then
       ours = 1
-    elseif r.s ~= 'd' and under_way == '1' and s > r.f and s >= r.n then
+    elseif under_way == '1' and s > r.f and (s > r.n or r.s ~= 'd' and s == r.n) then
+      drop_entry(p, r)
       redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry)
       redis.call('HSET', p .. NAME.claims, num, ip .. ' ' .. entry .. ' ' .. serial)
       ours = 1
@@ -459,6 +465,13 @@ local function unclaim(p, num, ip, entry, serial)
   if redis.call('HGET', p .. NAME.claims, num) == ip .. ' ' .. entry .. ' ' .. serial then redis.call('HDEL', p .. NAME.claims, num) end
 end
 
+-- A worker may write an id that no later one can follow: with its row the stream goes, so that it begins anew.
+local function reset_when_ahead(said, id)
+  if tonumber(string.match(id, '^%d+')) > tonumber(redis.call('TIME')[1]) * 1000 + 7200000 and redis.call('XLEN', said) == 0 then
+    redis.call('DEL', said)
+  end
+end
+
 -- effects: ARGV host, id up to which `done` may be trimmed ('' = not), count, then per outcome: outcome id, IP, entry and journal position ('' = the
 -- host's own; no position), num, serial, op (final, keep, retry, queue, hold, move), argument (final: 1 = a breaker's probe was none; keep: until; retry: due; queue: crash marks to add; hold: reason;
 -- move: another group), done record ('' = none), suppression scope, address and row ('' = none). Then the number of policy
@@ -476,7 +489,9 @@ local function effects(keys, argv)
     local out, ip, entry, position, num, serial, op, argument, record, scope, address, row = unpack(argv, at, at + 11)
     at = at + 12
     local id = ''
-    if redis.call('XDEL', ip == '' and own or own .. ':' .. ip, out) == 1 then
+    local said = ip == '' and own or own .. ':' .. ip
+    if redis.call('XDEL', said, out) == 1 then
+      if ip ~= '' then reset_when_ahead(said, out) end
       if position ~= '' then redis.call('HSET', p .. NAME.journal, host .. ' ' .. ip, position) end
       if claimed and ip ~= '' then unclaim(p, num, ip, entry, serial) end
       local r = read(p, num)
@@ -621,13 +636,18 @@ local function conclude_part(keys, argv)
   return { count, refresh(p, argv[1], touched) }
 end
 
--- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it. What that IP has said must be reduced before:
--- a host that was away may not have heard it yet.
+-- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it. What that IP has said to
+-- any host must be reduced before: one that was away may not have heard it yet.
 local function is_abandoned(p, num, r, host, now)
   if r.s ~= 'd' or tonumber(redis.call('HGET', record_key(p, num), 'x') or 0) + 3600000 > now then return false end
   if #redis.call('XRANGE', p .. NAME.ip .. r.i, r.e, r.e) > 0 or redis.call('HEXISTS', p .. NAME.claims, num) == 1 then return false end
-  local owner = redis.call('HGET', p .. NAME.owners, r.i) or host
-  return redis.call('XLEN', p .. NAME.outcomes .. owner .. ':' .. r.i) == 0
+  local hosts = redis.call('SMEMBERS', p .. NAME.hosts)
+  hosts[#hosts + 1] = host
+  hosts[#hosts + 1] = redis.call('HGET', p .. NAME.owners, r.i) or host
+  for _, name in ipairs(hosts) do
+    if redis.call('XLEN', p .. NAME.outcomes .. name .. ':' .. r.i) > 0 then return false end
+  end
+  return true
 end
 
 -- expire: concludes what is past its time, behind whatever gate; frees what was kept as uncertain. A message in a

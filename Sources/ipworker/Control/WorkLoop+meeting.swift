@@ -23,9 +23,9 @@ extension WorkLoop {
       FailPoint.workerBeforeReplay.pass()
       guard case .told(_, true) = await ask({ .met(question: $0, runID: session.runID) }) else { throw RedisError.notConnected }
       FailPoint.workerAfterReplay.pass()
+      // What is still in our stream and was settled before was given back, and Redis lost that: it is taken up again.
+      settled = RecentEntries(capacity: Self.remembered)
     }
-    // What is still in our stream and was settled before was given back, and Redis lost that: it is taken up again.
-    settled = RecentEntries(capacity: Self.remembered)
     metRunID = session.runID
   }
 

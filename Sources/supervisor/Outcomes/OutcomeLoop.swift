@@ -70,7 +70,7 @@ actor OutcomeLoop {
         for start in stride(from: 0, to: read.outcomes.count, by: Self.batch) {
           try await apply(Array(read.outcomes[start..<min(start + Self.batch, read.outcomes.count)]))
         }
-        places = read.places
+        places = read.places.isAhead(of: SystemClock.wall()) ? OutcomePlaces() : read.places
         await done.trimWhenIdle(store: store, host: host)
       } catch {
         // Read again from the start: what was applied is gone from the stream, so nothing is done twice. Effects whose answer
@@ -218,8 +218,9 @@ actor OutcomeLoop {
           source: stored.source, number: stored.number, serial: stored.serial, fate: .hold(reason: "content"), done: [],
           suppression: nil))
     }
-    // Its lesson is its own IP's.
+    // Its lesson is its own IP's, and of no time that cannot be.
     if !stored.source.ip.isEmpty { result.sourceIP = stored.source.ip }
+    result.at = min(max(0, result.at), now + 86_400_000)
     var input = ReducerInput(
       record: record, result: result, serial: stored.serial, deferrals: stored.deferrals, crashMarks: stored.crashMarks, group: stored.group
     )

@@ -13,21 +13,25 @@ struct JournalRecovery {
 
   /// - Parameters:
   ///   - blames: what was begun is marked, since it may have ended the worker.
+  ///   - takesOver: the IP becomes this host's, whoever had it. What that host's worker had read and our journal does not know may have been
+  ///     delivered: uncertain.
   ///   - run: of the Redis behind `store`.
   /// - Returns: true when a message marked before was under way again: it is to blame for the end, not its IP.
-  func run(ip: String, directory: String, blames: Bool, on run: String, now: Milliseconds) async throws -> Bool {
+  func run(ip: String, directory: String, blames: Bool, takesOver: Bool = false, on run: String, now: Milliseconds) async throws -> Bool {
     let (attempts, position) = try JournalReader.read(directory: directory)
     // The stream of an IP that has moved is its new host's: what our journal does not know there is that one's mail.
-    let isOurs = try await store.owner(ip: ip).map { $0 == host } ?? true
-    let entries = isOurs ? try await store.unsettledWork(ip: ip) : []
-    let claimed = isOurs ? try await store.claims(ip: ip) : []
+    let isForeign = try await store.owner(ip: ip).map { $0 != host } ?? false
+    let entries = !isForeign || takesOver ? try await store.unsettledWork(ip: ip) : []
+    let claimed = !isForeign || takesOver ? try await store.claims(ip: ip) : []
+    let readElsewhere = isForeign && takesOver ? try await store.entriesRead(ip: ip).union(claimed.map(\.entryID)) : []
     let stored = try await store.journalPosition(ip: ip, host: host) ?? 0
     var settlements: [Settlement] = []
     var decided: [JournalLine] = []
     for entry in entries.map({ HeldEntry(entryID: $0.entryID, number: $0.number, serial: $0.serial) }) + claimed {
       let attempt = attempts[JournalReader.Key(number: entry.number, serial: entry.serial)]
-      let outcome = outcome(of: attempt, ip: ip, blames: blames, now: now)
-      if attempt?.outcome == nil, attempt?.hasDot == true {
+      let isUnknown = attempt == nil && readElsewhere.contains(entry.entryID)
+      let outcome = isUnknown ? Self.leftElsewhere(ip, now) : outcome(of: attempt, ip: ip, blames: blames, now: now)
+      if isUnknown || attempt?.outcome == nil && attempt?.hasDot == true {
         decided.append(JournalLine(kind: .reply, number: entry.number, serial: entry.serial, at: now, body: outcome))
       }
       settlements.append(
@@ -99,6 +103,12 @@ struct JournalRecovery {
     } else {
       result.crashed = blames && attempt?.hasBegun == true
     }
+    return result.encoded()
+  }
+
+  private static func leftElsewhere(_ ip: String, _ now: Milliseconds) -> [UInt8] {
+    var result = AttemptResult(kind: .uncertain, sourceIP: ip, at: now)
+    result.text = "the IP's host before had it when this one took the IP over"
     return result.encoded()
   }
 

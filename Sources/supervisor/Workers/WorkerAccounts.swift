@@ -81,7 +81,8 @@ actor WorkerAccounts {
       _ = try await send(command)
       return true
     } catch let error as RedisError {
-      guard case .refused(let text) = error, !text.hasPrefix("LOADING"), !text.hasPrefix("READONLY") else { throw error }
+      // Not for a moment (busy, loading, full), but for good.
+      guard case .refused(let text) = error, text.hasPrefix("NOPERM") || text.hasPrefix("ERR unknown") else { throw error }
       if !isRefused {
         isRefused = true
         log.warning(

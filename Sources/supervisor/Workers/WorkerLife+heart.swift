@@ -1,8 +1,10 @@
 import CShims
+import ControlProtocol
 import Glibc
 import Logging
 import MTAConfig
 import Observability
+import Redis
 
 /// Whether the worker lives, and whether it spins.
 extension WorkerLife {
@@ -16,6 +18,11 @@ extension WorkerLife {
     while !Task.isCancelled {
       try? await Task.sleep(for: .milliseconds(500))
       guard !Task.isCancelled else { return }
+      if hasLostRedis() {
+        settings.log.error("worker has not met the supervisor's Redis: ended", metadata: [LogKey.sourceIP: "\(ip.address)"])
+        process.send(signal: SIGKILL)
+        return
+      }
       let silence = SystemClock.monotonic() - lastBeat
       if lastBeat != watchedBeat {
         watchedBeat = lastBeat
@@ -39,6 +46,19 @@ extension WorkerLife {
       process.send(signal: SIGKILL)
       return
     }
+  }
+
+  /// It says life signs and does not meet the run of Redis that we are at: of what was lost there it would tell nothing, and nothing may go
+  /// out until it has.
+  private func hasLostRedis() -> Bool {
+    guard let run = settings.store.client.session?.runID, status?.redisRunID != run else {
+      apartSince = nil
+      return false
+    }
+    let now = SystemClock.monotonic()
+    let since = apartSince ?? now
+    apartSince = since
+    return now - since > Self.meetingLimit
   }
 
   /// - Parameter isTold: the log knows already that it cannot be.

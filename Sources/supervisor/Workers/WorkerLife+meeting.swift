@@ -9,7 +9,7 @@ import Redis
 extension WorkerLife {
   /// - Returns: whether each is the worker's; none when it cannot be said now. Once the journal is told to a run nothing is claimed there.
   func judge(_ holdings: [ControlHolding], on run: String) async -> [Bool] {
-    guard toldRun != run, settings.store.client.session?.runID == run else { return [] }
+    guard toldRun != run, settings.store.client.session?.runID == run, holdings.allSatisfy(Self.canBe) else { return [] }
     let entries = holdings.map { holding in
       (
         entry: HeldEntry(entryID: holding.entryID, number: MessageNumber(holding.number), serial: holding.serial),
@@ -17,6 +17,11 @@ extension WorkerLife {
       )
     }
     return (try? await settings.store.claim(ip: address, entries)) ?? []
+  }
+
+  /// What a worker says that it has is written where others read it.
+  static func canBe(_ holding: ControlHolding) -> Bool {
+    holding.entryID.utf8.count <= 41 && holding.entryID.wholeMatch(of: /[0-9]+-[0-9]+/) != nil && (1..<(1 << 31)).contains(holding.serial)
   }
 
   /// - Returns: whether this run of Redis knows the journal now.

@@ -1,5 +1,6 @@
 import CShims
 import ControlProtocol
+import Foundation
 import Glibc
 import Journal
 import Logging
@@ -19,6 +20,8 @@ actor WorkerLife {
   /// So many ends within a minute pull the IP.
   static let crashLimit = 6
   static let heartbeatLimit: Int64 = 6500
+  /// Longer than a whole journal takes to be told to a run of Redis, ms.
+  static let meetingLimit: Int64 = 40_000
   /// A worker that is silent for so long, ms, and spends so much of that time on a processor, spins. One that is merely kept from
   /// its processor must not be told apart by its silence alone: a lower priority would be its end.
   static let patience: Int64 = 1500
@@ -50,9 +53,11 @@ actor WorkerLife {
   /// We sent SIGKILL.
   var isCutOff = false
   private var memoryKillsBefore: Int?
-  /// What it had begun may be to blame for its end: unless that was a SIGKILL that neither we nor the kernel's memory killer sent, or
-  /// nobody saw it, see ``takeLock()``.
-  private var mayBeBlamed = true
+  /// What it had begun may be to blame for its end: when we saw that, and it was no SIGKILL that neither we nor the kernel's memory killer
+  /// sent; or when it hung, see ``takeLock()``. Until the journal is settled.
+  private var mayBeBlamed = false
+  /// Since when this process and the worker are at different runs of Redis; monotonic ms.
+  var apartSince: Int64?
   private var unsettledSaidAt: Int64 = -60_000
   /// The run of Redis to which this IP's journal is told.
   var toldRun: String?
@@ -124,7 +129,7 @@ actor WorkerLife {
       guard await hasRedis() else { continue }
       let started = SystemClock.monotonic()
       let exit = await live()
-      if exit == .signal(SIGKILL), !isCutOff, let before = memoryKillsBefore, MemoryKiller.count() == before { mayBeBlamed = false }
+      if let exit { mayBeBlamed = exit != .signal(SIGKILL) || isCutOff || isMemorysVictim }
       emptyingSince = nil
       await settings.gate(ip.address, false)
       pid = nil
@@ -164,6 +169,9 @@ actor WorkerLife {
     return true
   }
 
+  /// The kernel's memory killer was at work while it ran, as far as that can be known.
+  private var isMemorysVictim: Bool { memoryKillsBefore.map { MemoryKiller.count() != $0 } ?? true }
+
   private func noteEnd(_ exit: ChildProcess.Exit?) {
     guard let exit, exit != .code(0) else { return }
     settings.log.warning(
@@ -200,11 +208,11 @@ actor WorkerLife {
       "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
   }
 
-  private func recover(holding lock: JournalLock) async throws -> Bool {
+  private func recover(holding lock: JournalLock, takesOver: Bool = false) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
     let blamed = try await recovery.run(
-      ip: ip.address, directory: directory, blames: mayBeBlamed, on: run, now: SystemClock.now())
-    mayBeBlamed = true
+      ip: ip.address, directory: directory, blames: mayBeBlamed, takesOver: takesOver, on: run, now: SystemClock.now())
+    mayBeBlamed = false
     // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
     if blamed, !ends.isEmpty { ends.removeLast() }
     toldRun = run
@@ -226,7 +234,7 @@ actor WorkerLife {
           settings.log.info("waiting for an earlier worker to end", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid ?? 0)"])
         }
         let hangs = SystemClock.monotonic() > deadline
-        mayBeBlamed = hangs
+        if hangs { mayBeBlamed = true }
         // Between a worker's birth and its first line there the file tells of us.
         if hangs, let pid, pid != getpid() { killHolder(pid) }
         try await Task.sleep(for: .milliseconds(50))
@@ -235,8 +243,11 @@ actor WorkerLife {
     }
   }
 
+  /// - Parameter pid: as the lock's file says, which its holder may write: a process that is no worker of this journal is left alone.
   private func killHolder(_ pid: Int32) {
-    guard let holder = try? ChildProcess.adopt(pid: pid) else { return }
+    guard let holder = try? ChildProcess.adopt(pid: pid),
+      let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.split(separator: 0), words.contains(Data(directory.utf8))
+    else { return }
     settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid)"])
     holder.send(signal: SIGKILL)
   }
@@ -248,8 +259,9 @@ actor WorkerLife {
     lacksRedis = false
     do {
       let lock = try await takeLock()
+      // Its own only when what was under way elsewhere is settled: an end between the two begins again.
+      _ = try await recover(holding: lock, takesOver: true)
       try await settings.store.own(ip: ip.address, host: settings.host)
-      _ = try await recover(holding: lock)
       try await settings.store.prepareStream(ip: ip.address)
       try await start()
       withExtendedLifetime(lock) {}
@@ -278,6 +290,7 @@ actor WorkerLife {
     guard shim_socketpair(&pair) == 0 else { throw ProcessError.watch(errno: errno) }
     defer { close(pair[1]) }
     lastBeat = SystemClock.monotonic()
+    apartSince = nil
     isCutOff = false
     memoryKillsBefore = MemoryKiller.count()
     let address = ip.address
