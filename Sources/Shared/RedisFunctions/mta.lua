@@ -340,12 +340,10 @@ local function settle(keys, argv)
   for index = 1, count do
     local entry, num, serial, outcome = unpack(argv, at, at + 3)
     at = at + 4
+    local row = { 'n', num, 'a', serial, 'o', outcome, 'e', entry }
+    if index == count and position ~= '' then row[9], row[10] = 'j', position end
     -- Said first: what cannot be said stays in the stream.
-    if index == count and position ~= '' then
-      redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry, 'j', position)
-    else
-      redis.call('XADD', said, '*', 'n', num, 'a', serial, 'o', outcome, 'e', entry)
-    end
+    redis.call('XADD', said, '*', unpack(row))
     redis.call('XACK', stream, 'w', entry)
     redis.call('XDEL', stream, entry)
   end

@@ -5,7 +5,8 @@ import Observability
 import Redis
 
 /// Settles what a worker left behind, from its journal: replies as they were, dots without reply as uncertain, the rest
-/// given back. Only whoever holds the journal's lock may do it (DESIGN section 5).
+/// given back. Only whoever holds the journal's lock may do it; ``tell(ip:directory:to:)`` repeats
+/// what a running worker wrote and decides nothing.
 struct JournalRecovery {
   let store: QueueStore
   let host: String
@@ -58,9 +59,7 @@ struct JournalRecovery {
         number: key.number, serial: key.serial, outcome: outcome(of: attempt, ip: ip, blames: blames, now: now),
         letsGo: attempt.outcome == nil && !attempt.hasDot)
     }
-    for start in stride(from: 0, to: lines.count, by: 256) {
-      _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
-    }
+    try await replay(lines, ip)
     try await store.setJournalPosition(ip: ip, host: host, position)
     try await store.setToldRun(ip: ip, host: host, run)
     FailPoint.supervisorAfterRecovery.pass()
@@ -80,10 +79,14 @@ struct JournalRecovery {
     let lines = try journal(directory).compactMap { key, attempt in
       attempt.outcome.map { ReplayedLine(number: key.number, serial: key.serial, outcome: $0) }
     }
+    try await replay(lines, ip)
+    try await store.setToldRun(ip: ip, host: host, run)
+  }
+
+  private func replay(_ lines: [ReplayedLine], _ ip: String) async throws {
     for start in stride(from: 0, to: lines.count, by: 256) {
       _ = try await store.replay(ip: ip, host: host, Array(lines[start..<min(start + 256, lines.count)]))
     }
-    try await store.setToldRun(ip: ip, host: host, run)
   }
 
   /// Its worker writes on: a segment that is past its time may go between listing and reading.

@@ -1,6 +1,5 @@
 import CShims
 import ControlProtocol
-import Foundation
 import Glibc
 import Journal
 import Logging
@@ -55,10 +54,10 @@ actor WorkerLife {
   private var memoryKillsBefore: Int?
   /// What it had begun may be to blame for its end: when we saw that, and it was no SIGKILL that neither we nor the kernel's memory killer
   /// sent; or when it hung, see ``takeLock()``. Until the journal is settled.
-  private var mayBeBlamed = false
+  var mayBeBlamed = false
   /// Since when this process and the worker are at different runs of Redis; monotonic ms.
   var apartSince: Int64?
-  private var unsettledSaidAt: Int64 = -60_000
+  var unsettledSaidAt: Int64 = -60_000
   /// The run of Redis to which this IP's journal is told.
   var toldRun: String?
 
@@ -186,70 +185,6 @@ actor WorkerLife {
       enter(.pulled, "worker crash loop")
       settings.log.critical("worker crash loop: IP pulled", metadata: [LogKey.sourceIP: "\(ip.address)"])
     }
-  }
-
-  /// Settles the journal while holding its lock; false when that could not be done now.
-  private func recover() async -> Bool {
-    do {
-      let lock = try await takeLock()
-      return try await recover(holding: lock)
-    } catch {
-      noteUnsettled(error)
-      return false
-    }
-  }
-
-  /// It is tried again and again, and said once a minute.
-  private func noteUnsettled(_ error: any Error) {
-    let now = SystemClock.monotonic()
-    guard now - unsettledSaidAt > 60_000 else { return }
-    unsettledSaidAt = now
-    settings.log.warning(
-      "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
-  }
-
-  private func recover(holding lock: JournalLock, takesOver: Bool = false) async throws -> Bool {
-    guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
-    let blamed = try await recovery.run(
-      ip: ip.address, directory: directory, blames: mayBeBlamed, takesOver: takesOver, on: run, now: SystemClock.now())
-    mayBeBlamed = false
-    // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
-    if blamed, !ends.isEmpty { ends.removeLast() }
-    toldRun = run
-    await settings.replayed(ip.address, run)
-    return withExtendedLifetime(lock) { true }
-  }
-
-  /// Waits up to 15 s for a holder that should be on its way out, then kills it. One that is the worker of an earlier supervisor takes
-  /// nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
-  private func takeLock() async throws -> JournalLock {
-    let deadline = SystemClock.monotonic() + 15_000
-    var isHeld = false
-    while true {
-      switch JournalLock.take(directory: directory) {
-      case .success(let lock): return lock
-      case .failure(.held(let pid)):
-        if !isHeld {
-          isHeld = true
-          settings.log.info("waiting for an earlier worker to end", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid ?? 0)"])
-        }
-        let hangs = SystemClock.monotonic() > deadline
-        if hangs { mayBeBlamed = true }
-        // Between a worker's birth and its first line there the file tells of us.
-        if hangs, let pid, pid != getpid() { killHolder(pid) }
-        try await Task.sleep(for: .milliseconds(50))
-      case .failure(let error): throw error
-      }
-    }
-  }
-
-  /// - Parameter pid: as the lock's file says, which its holder may write: a process that is no worker of this journal is left alone.
-  private func killHolder(_ pid: Int32) {
-    guard let holder = try? ChildProcess.adopt(pid: pid),
-      let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.split(separator: 0), words.contains(Data(directory.utf8))
-    else { return }
-    settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid)"])
-    holder.send(signal: SIGKILL)
   }
 
   /// One process, from its start to its end. Nil when none could be started.
