@@ -321,7 +321,27 @@ import Testing
     await rig.end()
   }
 
-  /// Nor is it for an end that nobody saw, as when the host loses power again and again.
+  /// One that hangs is ended by the next supervisor, found by the file of its lock.
+  @Test func anOrphanThatHangsIsKilled() async throws {
+    let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
+    let mta = rig.mta
+    try await mta.start()
+    try await mta.registerDKIM("sender.example")
+    try mta.armFailPointToHold()
+    try await mta.send("held", to: "x@\(Zones.domain(1))")
+    try await eventually("a worker is at the dot") { mta.heldPID != nil }
+    let orphan = try #require(mta.heldPID)
+    try await mta.killSupervisor(leavingWorkers: true)
+    async let started: Void = mta.start()
+    try await eventually("it is ended", within: .seconds(40)) { !MTAFixture.isAlive(orphan) }
+    try await started
+    #expect(mta.logText().contains("killing the holder of a journal"))
+    try await eventually("it is sent", within: .seconds(20)) { mta.receiver.messageIDs("sent") == ["held"] }
+    #expect(rig.dots.all.count == 1)
+    await rig.end()
+  }
+
+  /// Nor is a message for an end that nobody saw, as when the host loses power again and again.
   @Test func aMessageIsNotBlamedForAnEndUnseen() async throws {
     let rig = try await Rig(failPoint: "worker-before-dot", ips: ["127.0.0.21"])
     let mta = rig.mta
