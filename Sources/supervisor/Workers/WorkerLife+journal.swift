@@ -25,18 +25,18 @@ extension WorkerLife {
     guard now - unsettledSaidAt > 60_000 else { return }
     unsettledSaidAt = now
     settings.log.warning(
-      "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
+      "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(address)", LogKey.error: "\(error)"])
   }
 
   func recover(holding lock: JournalLock, takesOver: Bool = false) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
     let blamed = try await recovery.run(
-      ip: ip.address, directory: directory, blames: mayBeBlamed, takesOver: takesOver, on: run, now: SystemClock.now())
+      ip: address, directory: directory, blames: mayBeBlamed, takesOver: takesOver, on: run, now: SystemClock.now())
     mayBeBlamed = false
     // Only marked messages count against themselves, and then not against the IP (DESIGN section 5).
     if blamed, !ends.isEmpty { ends.removeLast() }
     toldRun = run
-    await settings.replayed(ip.address, run)
+    await settings.replayed(address, run)
     return withExtendedLifetime(lock) { true }
   }
 
@@ -51,7 +51,7 @@ extension WorkerLife {
       case .failure(.held(let pid)):
         if !isHeld {
           isHeld = true
-          settings.log.info("waiting for an earlier worker to end", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid ?? 0)"])
+          settings.log.info("waiting for an earlier worker to end", metadata: [LogKey.sourceIP: "\(address)", "pid": "\(pid ?? 0)"])
         }
         let hangs = SystemClock.monotonic() > deadline
         if hangs { mayBeBlamed = true }
@@ -68,7 +68,7 @@ extension WorkerLife {
     guard let holder = try? ChildProcess.adopt(pid: pid),
       let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.split(separator: 0), words.contains(Data(directory.utf8))
     else { return }
-    settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(ip.address)", "pid": "\(pid)"])
+    settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(address)", "pid": "\(pid)"])
     holder.send(signal: SIGKILL)
   }
 }
