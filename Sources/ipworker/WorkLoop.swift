@@ -47,6 +47,8 @@ actor WorkLoop {
   var inHand: [String: HeldEntry] = [:]
   /// Entry ids of attempts under way: each has a line in the journal.
   var underWay: Set<String> = []
+  /// Of those: the dot is in the journal.
+  var atDot: Set<String> = []
   /// Entry ids that Redis, met again, no longer holds for us: they do not begin.
   var dropped: Set<String> = []
   /// Entry ids under way that are another's now: they do not come to their dot.
@@ -266,6 +268,7 @@ actor WorkLoop {
     underWay.insert(entry.entryID)
     defer {
       underWay.remove(entry.entryID)
+      atDot.remove(entry.entryID)
       forfeited.remove(entry.entryID)
     }
     do {

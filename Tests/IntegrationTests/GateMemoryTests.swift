@@ -105,9 +105,11 @@ import Testing
     #expect(try isSlow("127.0.0.21") && isSlow("127.0.0.24"))
     // What is left of the day goes, and no more.
     for index in 0..<70 { try await mta.send("x\(index)", to: "x\(index)@\(Zones.domain(1))", org: "o") }
-    try await eventually("the rest of the day goes") { mta.receiver.messageIDs("sent").count == 100 }
+    // An event that was not acknowledged before the end may be told again.
+    func sentInAll() -> Int { Set(mta.receiver.messageIDs("sent")).count }
+    try await eventually("the rest of the day goes") { sentInAll() == 100 }
     try await eventually("both IPs have had their day") { try await gates(["warming_cap"]).count == 3 }
-    #expect(mta.receiver.messageIDs("sent").count == 100)
+    #expect(sentInAll() == 100)
     await mta.tearDown()
   }
 }

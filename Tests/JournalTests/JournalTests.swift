@@ -73,6 +73,10 @@ import Testing
     try writer.append(line(.dot, 1, 1))
     let (attempts, position) = try JournalReader.read(directory: directory)
     #expect(attempts.count == 1 && position == writer.position && position >> 32 == 4)
+    #expect(JournalLock.holder(directory: directory) == getpid())
+    // The last number of all: what followed it would not be read.
+    try Data("nothing".utf8).write(to: URL(fileURLWithPath: directory + "/1073741823.journal"))
+    #expect(throws: JournalError.self) { _ = try JournalWriter(directory: directory, now: 0) }
     withExtendedLifetime(lock) {}
   }
 

@@ -56,7 +56,7 @@ import Testing
       ).answers
     }
 
-    func claim(_ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
+    func claim(_ entries: [(entry: HeldEntry, stage: HoldingStage)]) async throws -> [Bool] {
       try await store.claim(ip: "ip1", entries)
     }
 
@@ -334,7 +334,12 @@ import Testing
       host: "host", ips: ["ip1"], after: OutcomePlaces(), wakeAfter: "0-0", limit: 100, block: 1)
     #expect(read.places.isAhead(of: SystemClock.wall()) && read.outcomes.map(\.source.id) == [last])
     _ = try await world.effect(read.outcomes[0], .final)
+    #expect(try world.redis.cli("EXISTS", "{mta}:out:host:ip1") == "0")
+    // So does one that is empty, by whoever settles the journal.
+    _ = try world.redis.cli("XADD", "{mta}:out:host:ip1", "MAXLEN", "0", last, "n", "x")
+    try await world.store.mendOutcomes(ip: "ip1", host: "host", now: SystemClock.wall())
     try await world.store.settle(ip: "ip1", host: "host", journalPosition: nil, [settlement])
+    try await world.store.mendOutcomes(ip: "ip1", host: "host", now: SystemClock.wall())
     let outcome = try #require(try await world.outcomes().first)
     #expect(!outcome.record.isEmpty)
     #expect(try await world.effect(outcome, .final)[0] != nil)
@@ -349,8 +354,13 @@ import Testing
     for ip in ["ip1", "ip2"] { try await world.store.prepareStream(ip: ip) }
     _ = try await world.dispatch(1)
     let newer = HeldEntry(entryID: "9999999999999-0", number: MessageNumber(1), serial: 2)
-    #expect(try await world.store.claim(ip: "ip2", [(entry: newer, isUnderWay: false)]) == [false])
-    #expect(try await world.store.claim(ip: "ip2", [(entry: newer, isUnderWay: true)]) == [true])
+    // Before its dot it can be kept from it, which whoever has the older attempt cannot be told.
+    for stage in [HoldingStage.waiting, .underWay] {
+      #expect(try await world.store.claim(ip: "ip2", [(entry: newer, stage: stage)]) == [false])
+    }
+    let invented = HeldEntry(entryID: "9999999999999-1", number: MessageNumber(1), serial: 1_000_000)
+    #expect(try await world.store.claim(ip: "ip2", [(entry: invented, stage: .atDot)]) == [false])
+    #expect(try await world.store.claim(ip: "ip2", [(entry: newer, stage: .atDot)]) == [true])
     #expect(try await world.store.unsettledWork(ip: "ip1").isEmpty)
     #expect(try await world.store.claims(ip: "ip2").map(\.serial) == [2])
   }
@@ -366,12 +376,12 @@ import Testing
     func held(_ number: UInt64, _ serial: Int, _ entry: String) -> HeldEntry {
       HeldEntry(entryID: entry, number: MessageNumber(number), serial: serial)
     }
-    let rows: [(entry: HeldEntry, isUnderWay: Bool)] = [
-      (HeldEntry(entryID: known.entryID, number: known.number, serial: known.serial), false),
+    let rows: [(entry: HeldEntry, stage: HoldingStage)] = [
+      (HeldEntry(entryID: known.entryID, number: known.number, serial: known.serial), .waiting),
       // Lost dispatches: one under way, one not begun.
-      (held(2, 1, "9999999999999-0"), true), (held(3, 1, "9999999999999-1"), false),
+      (held(2, 1, "9999999999999-0"), .underWay), (held(3, 1, "9999999999999-1"), .waiting),
       // Another's now, and one whose acceptance Redis forgot.
-      (held(known.number.value, known.serial, "9999999999999-2"), true), (held(77, 1, "9999999999999-3"), true),
+      (held(known.number.value, known.serial, "9999999999999-2"), .underWay), (held(77, 1, "9999999999999-3"), .underWay),
     ]
     for _ in 0..<2 { #expect(try await world.claim(rows) == [true, true, false, false, true]) }
     // No stream has it: that it is out is remembered until it ends.
@@ -384,7 +394,7 @@ import Testing
     #expect(try await world.effect(world.outcomes()[0], .keep(until: 9_000_000))[0] != nil)
     #expect(try await world.store.claims(ip: "ip1").isEmpty)
     // Older news is none.
-    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), true)]) == [false])
+    #expect(try await world.claim([(held(2, 1, "9999999999999-0"), .underWay)]) == [false])
   }
 
   /// A message that is out and in no stream, so that nobody will ever say what came of it, ends an hour after its time; one that its worker has,

@@ -27,12 +27,7 @@ package final class WebhookReceiver: Sendable {
   package var url: String { "http://127.0.0.1:\(port)/hook" }
   package var all: [ReceivedWebhook] { received.withLock { $0 } }
 
-  /// The messages of which an event was told. One that was told again, as may be when its teller ended before it knew of the answer,
-  /// is the same event (header `webhook-id`) and counts once.
-  package func messageIDs(_ event: String) -> [String] {
-    var seen: Set<String> = []
-    return all.filter { $0.event == event && $0.headers["webhook-id"].map { seen.insert($0).inserted } ?? true }.map(\.messageID)
-  }
+  package func messageIDs(_ event: String) -> [String] { all.filter { $0.event == event }.map(\.messageID) }
 
   /// From now on every webhook is answered so.
   package func answer(_ code: Int) { status.withLock { $0 = code } }

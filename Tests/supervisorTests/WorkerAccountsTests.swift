@@ -255,7 +255,7 @@ import Testing
   /// What a worker says that it has is written where others read it.
   @Test func holdingsThatCannotBeAreNone() {
     func can(_ entry: String, _ serial: Int) -> Bool {
-      WorkerLife.canBe(ControlHolding(entryID: entry, number: 1, serial: serial, isUnderWay: true))
+      WorkerLife.canBe(ControlHolding(entryID: entry, number: 1, serial: serial, stage: .atDot))
     }
     #expect(can("1796031430371-0", 1) && can("18446744073709551615-18446744073709551615", 7))
     for (entry, serial) in [("1-1", 0), ("1-1", .max), ("1-1", -1), ("1-1 2", 1), ("", 1), ("1", 1), ("x-1", 1), ("1-1\n", 1)] {

@@ -1,5 +1,7 @@
+package import MailModel
+
 /// Raise it with every change of a message below; both ends refuse another version.
-package let controlProtocolVersion = 4
+package let controlProtocolVersion = 5
 
 /// What a worker needs to sign for one domain, unsealed. Never written to disk or log.
 package struct SigningKey: Sendable, Codable, Equatable {
@@ -19,10 +21,10 @@ package struct ControlHolding: Sendable, Codable, Equatable {
   package var entryID: String
   package var number: UInt64
   package var serial: Int
-  package var isUnderWay: Bool
+  package var stage: HoldingStage
 
-  package init(entryID: String, number: UInt64, serial: Int, isUnderWay: Bool) {
-    (self.entryID, self.number, self.serial, self.isUnderWay) = (entryID, number, serial, isUnderWay)
+  package init(entryID: String, number: UInt64, serial: Int, stage: HoldingStage) {
+    (self.entryID, self.number, self.serial, self.stage) = (entryID, number, serial, stage)
   }
 }
 

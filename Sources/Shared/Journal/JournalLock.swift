@@ -36,6 +36,22 @@ package final class JournalLock: Sendable {
   }
 
   deinit { close(descriptor) }
+
+  /// Who holds the lock, as the kernel says (proc_locks(5)): what stands in its file is its holder's word. Nil when nobody does, or none
+  /// that this process may see.
+  package static func holder(directory: String) -> Int32? {
+    var status = stat()
+    guard stat(directory + "/lock", &status) == 0, let locks = fopen("/proc/locks", "re") else { return nil }
+    defer { fclose(locks) }
+    let inode = ":\(status.st_ino)"
+    var line = [CChar](repeating: 0, count: 512)
+    while fgets(&line, Int32(line.count), locks) != nil {
+      let words = line.withUnsafeBufferPointer { String(decoding: $0.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) }
+        .split(whereSeparator: \.isWhitespace)
+      if words.count > 5, words[1] == "FLOCK", words[5].hasSuffix(inode), let pid = Int32(words[4]), pid > 0 { return pid }
+    }
+    return nil
+  }
 }
 
 func makeDirectory(_ path: String) throws(JournalError) {

@@ -62,8 +62,8 @@ package enum JournalReader {
   /// More is no segment: on a full disk one grows beyond ``JournalWriter/segmentSize``, but its worker is ours to distrust.
   private static let mostOctets = 256 << 20
 
-  /// Numbers that leave room for all that may follow.
-  private static let numbers = UInt32(0)..<(1 << 30)
+  /// What a segment's number may be; a writer that would need the next one refuses.
+  static let numbers = UInt32(0)..<(1 << 30)
 
   /// Segment numbers, oldest first. A file with another name than ours has is none: the folder is the worker's to write.
   static func segments(_ directory: String) -> [UInt32] {

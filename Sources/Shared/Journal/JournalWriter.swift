@@ -78,6 +78,7 @@ package struct JournalWriter: ~Copyable {
   }
 
   private static func open(_ directory: String, _ segment: UInt32) throws(JournalError) -> Int32 {
+    guard JournalReader.numbers.contains(segment) else { throw .io(operation: "number a segment", errno: EOVERFLOW) }
     let path = JournalReader.path(directory, segment)
     if rename(spare(directory), path) == 0 {
       let fd = Glibc.open(path, O_WRONLY | O_APPEND | O_CLOEXEC)

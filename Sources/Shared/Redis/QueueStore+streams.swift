@@ -1,4 +1,4 @@
-internal import MailModel
+package import MailModel
 internal import NIOCore
 
 /// Streams: work of an IP, outcomes to a host, wake rows and `done` rows.
@@ -54,6 +54,20 @@ extension QueueStore {
       guard rows.count == 256, let last = rows.last?.array?.first?.string else { return found }
       from = "(" + last
     }
+  }
+
+  /// An empty outcomes stream whose last id is so far ahead that none could follow, as a worker may write it, begins anew. For whoever holds the
+  /// IP's journal: nobody writes to the stream meanwhile.
+  package func mendOutcomes(ip: String, host: String, now: Milliseconds) async throws {
+    let stream = keys.outcomes(host, ip: ip)
+    guard try await client.send(RedisCommand("EXISTS", stream)).int == 1 else { return }
+    let rows = try await client.send(RedisCommand("XINFO", "STREAM", stream)).array ?? []
+    var facts: [String: RESPValue] = [:]
+    for index in stride(from: 0, to: rows.count - 1, by: 2) { if let name = rows[index].string { facts[name] = rows[index + 1] } }
+    var places = OutcomePlaces()
+    places[ip] = facts["last-generated-id"]?.string ?? "0-0"
+    guard facts["length"]?.int == 0, places.isAhead(of: now) else { return }
+    _ = try await client.send(RedisCommand("DEL", stream))
   }
 
   /// One entry of an IP's stream that is not settled.

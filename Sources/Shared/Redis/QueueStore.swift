@@ -136,15 +136,15 @@ package struct QueueStore: Sendable {
 
   /// What a worker holds, told to a run of Redis that may have lost its dispatch. Answers per entry whether it is the worker's: if not, it must
   /// not begin, nor come to its dot.
-  package func claim(ip: String, _ entries: [(entry: HeldEntry, isUnderWay: Bool)]) async throws -> [Bool] {
+  package func claim(ip: String, _ entries: [(entry: HeldEntry, stage: HoldingStage)]) async throws -> [Bool] {
     var command = RedisCommand.function("mta1_claim", prefix: keys.prefix, capacity: entries.count * 100 + 128)
     command.add(ip)
     command.add(entries.count)
-    for (entry, isUnderWay) in entries {
+    for (entry, stage) in entries {
       command.add(entry.entryID)
       command.add(entry.number.description)
       command.add(entry.serial)
-      command.add(isUnderWay ? 1 : 0)
+      command.add(stage.rawValue)
     }
     let answers = (try await client.send(command).array ?? []).compactMap(\.int)
     guard answers.count == entries.count else { throw RedisError.unexpected("claim") }

@@ -20,6 +20,8 @@ local INLINE_LIMIT = 32768
 -- States of a message that no queue holds.
 local ELSEWHERE = { d = true, w = true, h = true, s = true, u = true }
 local WAKE_CAP = 100000
+-- So many attempts of a message a run of Redis may have forgotten; more is a worker's invention.
+local FORGOTTEN = 64
 
 local function message_key(p, num) return p .. NAME.message .. num end
 local function record_key(p, num) return p .. NAME.record .. num end
@@ -370,7 +372,7 @@ local function replay(keys, argv)
     at = at + 4
     local r = read_state(p, num)
     local s = tonumber(serial)
-    if r and s > r.f and s >= r.n and (let_go ~= '1' or r.s == 'd' and r.i == ip) then
+    if r and s > r.f and s >= r.n and s <= r.n + FORGOTTEN and (let_go ~= '1' or r.s == 'd' and r.i == ip) then
       drop_entry(p, r)
       append_outcome(p, host, num, serial, outcome)
       appended = appended + 1
@@ -380,8 +382,8 @@ local function replay(keys, argv)
 end
 
 -- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch; the supervisor asks for it. ARGV IP, count, then per message:
--- entry, num, serial, 1 = it is under way. Answers per message 1 when it is this worker's to end, 0 when it must not begin nor come to its dot. What is
--- under way becomes the worker's again, wherever it waits or with whom it was out before; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
+-- entry, num, serial, stage (0 waiting, 1 under way, 2 at its dot). Answers per message 1 when it is this worker's to end, 0 when it must not begin nor come to its dot. What is
+-- under way becomes the worker's again, wherever it waits, and at its dot from whomever had an older attempt; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
 -- <serial>`. What is not under way goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
 local function claim(keys, argv)
   local p = keys[1]
@@ -389,14 +391,14 @@ local function claim(keys, argv)
   local answers = {}
   local at = 3
   for _ = 1, tonumber(argv[2]) do
-    local entry, num, serial, under_way = unpack(argv, at, at + 3)
+    local entry, num, serial, stage = unpack(argv, at, at + 3)
     at = at + 4
     local r = read_state(p, num)
     local s = tonumber(serial)
     local ours = 0
     if not r or r.s == 'd' and r.n == s and r.e == entry then
       ours = 1
-    elseif under_way == '1' and s > r.f and (s > r.n or r.s ~= 'd' and s == r.n) then
+    elseif stage ~= '0' and s > r.f and s <= r.n + FORGOTTEN and (r.s ~= 'd' and s >= r.n or stage == '2' and s > r.n) then
       drop_entry(p, r)
       redis.call('HSET', message_key(p, num), 's', 'd', 'n', serial, 'i', ip, 'e', entry)
       redis.call('HSET', p .. NAME.claims, num, ip .. ' ' .. entry .. ' ' .. serial)
@@ -635,13 +637,15 @@ local function conclude_part(keys, argv)
 end
 
 -- Out at a worker whose stream no longer has it, long after its time: nobody will say what came of it. What that IP has said to
--- any host must be reduced before: one that was away may not have heard it yet.
+-- any host must be reduced before: one that was away may not have heard it yet. Those that do not own the IP are waited for a day.
 local function is_abandoned(p, num, r, host, now)
-  if r.s ~= 'd' or tonumber(redis.call('HGET', record_key(p, num), 'x') or 0) + 3600000 > now then return false end
+  local expired = tonumber(redis.call('HGET', record_key(p, num), 'x') or 0)
+  if r.s ~= 'd' or expired + 3600000 > now then return false end
   if #redis.call('XRANGE', p .. NAME.ip .. r.i, r.e, r.e) > 0 or redis.call('HEXISTS', p .. NAME.claims, num) == 1 then return false end
-  local hosts = redis.call('SMEMBERS', p .. NAME.hosts)
-  hosts[#hosts + 1] = host
-  hosts[#hosts + 1] = redis.call('HGET', p .. NAME.owners, r.i) or host
+  local hosts = { host, redis.call('HGET', p .. NAME.owners, r.i) or host }
+  if expired + 90000000 > now then
+    for _, name in ipairs(redis.call('SMEMBERS', p .. NAME.hosts)) do hosts[#hosts + 1] = name end
+  end
   for _, name in ipairs(hosts) do
     if redis.call('XLEN', p .. NAME.outcomes .. name .. ':' .. r.i) > 0 then return false end
   end

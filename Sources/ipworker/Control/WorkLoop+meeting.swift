@@ -50,22 +50,27 @@ extension WorkLoop {
     defer { isClaiming = false }
     let pending = settler.entryIDs
     let held = inHand.values.filter { !pending.contains($0.entryID) && !dropped.contains($0.entryID) }
-      .map { (entry: $0, isUnderWay: underWay.contains($0.entryID)) }
+      .map { (entry: $0, stage: stage(of: $0.entryID)) }
     var lost: Set<String> = []
     for start in stride(from: 0, to: held.count, by: Self.claimsPerQuestion) {
       let slice = Array(held[start..<min(start + Self.claimsPerQuestion, held.count)])
       let holdings = slice.map { row in
         ControlHolding(
-          entryID: row.entry.entryID, number: row.entry.number.value, serial: row.entry.serial, isUnderWay: row.isUnderWay)
+          entryID: row.entry.entryID, number: row.entry.number.value, serial: row.entry.serial, stage: row.stage)
       }
       guard case .claimed(_, let answers) = await ask({ .claim(question: $0, runID: run, holdings) }), answers.count == slice.count else {
         throw RedisError.notConnected
       }
       for (row, isOurs) in zip(slice, answers) where !isOurs {
-        if row.isUnderWay { forfeited.insert(row.entry.entryID) } else { lost.insert(row.entry.entryID) }
+        if row.stage != .waiting { forfeited.insert(row.entry.entryID) } else { lost.insert(row.entry.entryID) }
       }
     }
     drop(lost)
+  }
+
+  private func stage(of entryID: String) -> HoldingStage {
+    guard underWay.contains(entryID) else { return .waiting }
+    return atDot.contains(entryID) ? .atDot : .underWay
   }
 
   private func drop(_ lost: Set<String>) {

@@ -42,7 +42,10 @@ extension WorkLoop {
     guard !hasFinished, kind != .dot || !forfeited.contains(entry.entryID) else { throw KeyError.supervisorGone }
     try journal.append(JournalLine(kind: kind, number: entry.number, serial: entry.serial, at: now()))
     begun[entry.entryID] = kind == .begin ? entry : nil
-    if kind == .dot { cuttable[entry.entryID] = nil }
+    if kind == .dot {
+      cuttable[entry.entryID] = nil
+      atDot.insert(entry.entryID)
+    }
   }
 
   /// Without a journal nothing may begin: what waits goes back, slowly, until there is space again.

@@ -38,6 +38,8 @@ actor InboundForwarder {
   private var flights: [String: [String: Int]] = [:]
   /// Tries in a row that a route's endpoint did not take.
   private var failures: [String: Int] = [:]
+  /// Routes of which the log tells that their endpoint takes no mail.
+  private var told: Set<String> = []
   private var lastRoute = ""
   private(set) var forwarded = 0
 
@@ -119,10 +121,11 @@ actor InboundForwarder {
       let headers = WebhookSignature(secret: secret).headers(id: mail.id, body: body, seconds: SystemClock.wall() / 1000)
       var answer = Answer.nothing
       do { answer = .status(try await post(url, headers, body)) } catch let refusal as GuardedFetch.Refusal {
-        answer = .forbidden(refusal)
+        answer = Answer(refusal)
       } catch {}
       if case .status(200..<300) = answer {
-        if failures.removeValue(forKey: mail.routeID) ?? 0 >= Self.schedule.count {
+        failures[mail.routeID] = nil
+        if told.remove(mail.routeID) != nil {
           log.notice("an inbound route's endpoint takes mail again", metadata: ["route": "\(mail.routeID)"])
         }
         forwarded += 1
@@ -143,6 +146,11 @@ actor InboundForwarder {
     case forbidden(GuardedFetch.Refusal)
     case nothing
 
+    /// A name that has no address now may have one later.
+    init(_ refusal: GuardedFetch.Refusal) {
+      if case .unresolved = refusal { self = .nothing } else { self = .forbidden(refusal) }
+    }
+
     var why: String {
       switch self {
       case .status(let status): "its endpoint answers \(status)"
@@ -156,14 +164,14 @@ actor InboundForwarder {
       if case .status = self { InboundForwarder.patience } else { InboundForwarder.patienceInSilence }
     }
 
-    /// Of how many failures one after the other the log tells: what may not be called is no weather.
+    /// After how many failures one after the other the log tells: what may not be called does not change by itself.
     var failuresToTell: Int { if case .forbidden = self { 1 } else { InboundForwarder.schedule.count } }
   }
 
   private func refused(_ mail: InboundStore.Mail, _ answer: Answer) async throws {
     let now = clock()
     failures[mail.routeID, default: 0] += 1
-    if failures[mail.routeID] == answer.failuresToTell {
+    if failures[mail.routeID, default: 0] >= answer.failuresToTell, told.insert(mail.routeID).inserted {
       log.warning(
         "an inbound route's endpoint takes no mail: it waits", metadata: ["route": "\(mail.routeID)", LogKey.error: "\(answer.why)"])
     }

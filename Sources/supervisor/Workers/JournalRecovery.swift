@@ -48,6 +48,7 @@ struct JournalRecovery {
           kind: .reply, number: key.number, serial: key.serial, at: now, body: outcome(of: attempt, ip: ip, blames: blames, now: now)))
     }
     try write(decided, directory, now)
+    try await store.mendOutcomes(ip: ip, host: host, now: SystemClock.wall())
     FailPoint.supervisorBeforeRecovery.pass()
     for start in stride(from: 0, to: settlements.count, by: 128) {
       let slice = Array(settlements[start..<min(start + 128, settlements.count)])

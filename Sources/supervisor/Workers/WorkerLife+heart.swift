@@ -48,10 +48,10 @@ extension WorkerLife {
     }
   }
 
-  /// It says life signs and does not meet the run of Redis that we are at: of what was lost there it would tell nothing, and nothing may go
-  /// out until it has.
+  /// It gives life signs and does not meet the run of Redis that we are at, or says so and has not asked us to tell its journal there: nothing
+  /// may go out until it has.
   private func hasLostRedis() -> Bool {
-    guard let run = settings.store.client.session?.runID, status?.redisRunID != run else {
+    guard telling == nil, let run = settings.store.client.session?.runID, toldRun != run || status?.redisRunID != run else {
       apartSince = nil
       return false
     }

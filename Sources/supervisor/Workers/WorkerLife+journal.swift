@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import Journal
 import Logging
@@ -28,6 +27,16 @@ extension WorkerLife {
       "journal not settled yet: nothing is sent until it is", metadata: [LogKey.sourceIP: "\(address)", LogKey.error: "\(error)"])
   }
 
+  /// While Redis is away it is waited for, without a word; what it refuses is said once a minute.
+  func noteUnstarted(_ error: any Error) {
+    if let fault = error as? RedisError {
+      let now = SystemClock.monotonic()
+      guard case .refused = fault, now - unsettledSaidAt > 60_000 else { return }
+      unsettledSaidAt = now
+    }
+    settings.log.error("worker not started", metadata: [LogKey.sourceIP: "\(address)", LogKey.error: "\(error)"])
+  }
+
   func recover(holding lock: JournalLock, takesOver: Bool = false) async throws -> Bool {
     guard let run = settings.store.client.session?.runID else { throw RedisError.notConnected }
     let blamed = try await recovery.run(
@@ -40,7 +49,7 @@ extension WorkerLife {
     return withExtendedLifetime(lock) { true }
   }
 
-  /// Waits up to 15 s for a holder that should be on its way out, then kills it. One that is the worker of an earlier supervisor takes
+  /// Waits up to 15 s for a holder that should be on its way out, then kills it, where it can be found. One that is the worker of an earlier supervisor takes
   /// nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
   func takeLock() async throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 15_000
@@ -55,19 +64,15 @@ extension WorkerLife {
         }
         let hangs = SystemClock.monotonic() > deadline
         if hangs { mayBeBlamed = true }
-        // Between a worker's birth and its first line there the file tells of us.
-        if hangs, let pid, pid != getpid() { killHolder(pid) }
+        if hangs, let holder = JournalLock.holder(directory: directory), holder != getpid() { killHolder(holder) }
         try await Task.sleep(for: .milliseconds(50))
       case .failure(let error): throw error
       }
     }
   }
 
-  /// - Parameter pid: as the lock's file says, which its holder may write: a process that is no worker of this journal is left alone.
   private func killHolder(_ pid: Int32) {
-    guard let holder = try? ChildProcess.adopt(pid: pid),
-      let words = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.split(separator: 0), words.contains(Data(directory.utf8))
-    else { return }
+    guard let holder = try? ChildProcess.adopt(pid: pid) else { return }
     settings.log.warning("killing the holder of a journal", metadata: [LogKey.sourceIP: "\(address)", "pid": "\(pid)"])
     holder.send(signal: SIGKILL)
   }

@@ -19,7 +19,7 @@ actor WorkerLife {
   /// So many ends within a minute pull the IP.
   static let crashLimit = 6
   static let heartbeatLimit: Int64 = 6500
-  /// Longer than a whole journal takes to be told to a run of Redis, ms.
+  /// So long, ms, a worker may be at another run of Redis than we are; what telling its journal takes does not count.
   static let meetingLimit: Int64 = 40_000
   /// A worker that is silent for so long, ms, and spends so much of that time on a processor, spins. One that is merely kept from
   /// its processor must not be told apart by its silence alone: a lower priority would be its end.
@@ -49,7 +49,7 @@ actor WorkerLife {
   var emptyingSince: Int64?
   var idleBeats = 0
   private var lacksRedis = false
-  /// We sent SIGKILL.
+  /// We ended it because it hung, or did not end.
   var isCutOff = false
   private var memoryKillsBefore: Int?
   /// What it had begun may be to blame for its end: when we saw that, and it was no SIGKILL that neither we nor the kernel's memory killer
@@ -57,6 +57,8 @@ actor WorkerLife {
   var mayBeBlamed = false
   /// Since when this process and the worker are at different runs of Redis; monotonic ms.
   var apartSince: Int64?
+  /// Its journal is being told to a run of Redis that has not heard it.
+  var telling: Task<Bool, Never>?
   var unsettledSaidAt: Int64 = -60_000
   /// The run of Redis to which this IP's journal is told.
   var toldRun: String?
@@ -202,9 +204,7 @@ actor WorkerLife {
       withExtendedLifetime(lock) {}
     } catch {
       lacksRedis = error is RedisError && settings.store.client.session == nil
-      if !(error is RedisError) {
-        settings.log.error("worker not started", metadata: [LogKey.sourceIP: "\(ip.address)", LogKey.error: "\(error)"])
-      }
+      noteUnstarted(error)
       return nil
     }
     guard let process else { return nil }
