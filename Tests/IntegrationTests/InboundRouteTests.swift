@@ -122,7 +122,7 @@ import Testing
     let endpoint = try WebhookReceiver()
     try await endpoint.start()
     defer { endpoint.stop() }
-    let hosts = ["127.0.0.1", "[::ffff:127.0.0.1]", "inside.test-zone.example", "INSIDE.test-zone.example.", "2130706433", "0x7f.1"]
+    let hosts = ["127.0.0.1", "[::ffff:127.0.0.1]", "inside.test-zone.example", "INSIDE.test-zone.example"]
     for (index, host) in hosts.enumerated() {
       let added = try await mta.call(
         "POST", "/inbound/routes",
@@ -130,10 +130,7 @@ import Testing
           {"domain":"in.example","address":"a\(index)","mode":"endpoint","organizationId":"acme","secret":"0123456789abcdef",\
           "endpointUrl":"http://\(host):\(endpoint.port)/hook"}
           """)
-      guard added.status == 200 else {
-        #expect(added.status == 400, "\(host): \(added.body)")
-        continue
-      }
+      #expect(added.status == 200, "\(host): \(added.body)")
       let mail = "From: a@remote.example\r\nMessage-ID: <in\(index)@remote.example>\r\nSubject: s\r\n\r\nHello.\r\n"
       let answer = try FeedbackLoopTests.deliver(mail, to: "a\(index)@in.example", from: "a@remote.example", port: port, mta).last ?? ""
       #expect(answer.hasPrefix("data 250"))
