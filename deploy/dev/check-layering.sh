@@ -20,7 +20,7 @@ allowed() {
     RedisFunctions) echo "" ;;
     Redis) echo "MailModel RedisFunctions CHiredis Glibc NIOCore NIOPosix NIOConcurrencyHelpers" ;;
     Journal) echo "MailModel CShims Glibc" ;;
-    ControlProtocol) echo "FoundationEssentials NIOCore NIOPosix" ;;
+    ControlProtocol) echo "FoundationEssentials MailModel NIOCore NIOPosix" ;;
     MTAConfig) echo "DeliveryPolicy MailModel Foundation Yams" ;;
     Observability) echo "CShims CSystemd Glibc Logging Synchronization" ;;
   esac

@@ -382,9 +382,10 @@ local function replay(keys, argv)
 end
 
 -- claim: what a worker holds when it meets a run of Redis that may have lost its dispatch; the supervisor asks for it. ARGV IP, count, then per message:
--- entry, num, serial, stage (0 waiting, 1 under way, 2 at its dot). Answers per message 1 when it is this worker's to end, 0 when it must not begin nor come to its dot. What is
--- under way becomes the worker's again, wherever it waits, and at its dot from whomever had an older attempt; since no stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry>
--- <serial>`. What is not under way goes by the queue. A message that Redis has forgotten was accepted all the same: who has it sends it.
+-- entry, num, serial, stage (0 waiting, 1 under way, 2 at its dot). Answers per message 1 when it is this worker's to end, 0 when it must not begin
+-- nor come to its dot. What is under way becomes the worker's again, wherever it waits, and at its dot from whoever has an older attempt; since no
+-- stream holds its entry, hash `claims` does until it ends: num → `<IP> <entry> <serial>`. What is not under way goes by the queue. A
+-- message that Redis has forgotten was accepted all the same: who has it sends it.
 local function claim(keys, argv)
   local p = keys[1]
   local ip = argv[1]

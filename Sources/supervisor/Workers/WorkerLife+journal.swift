@@ -49,8 +49,8 @@ extension WorkerLife {
     return withExtendedLifetime(lock) { true }
   }
 
-  /// Waits up to 15 s for a holder that should be on its way out, then kills it, where it can be found. One that is the worker of an earlier supervisor takes
-  /// nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
+  /// Waits up to 15 s for a holder that should be on its way out, then kills it, where it can be found. One that is the worker of an
+  /// earlier supervisor takes nothing new: it ends in order, or by a blow, and unless it hangs nothing that it had begun is to blame.
   func takeLock() async throws -> JournalLock {
     let deadline = SystemClock.monotonic() + 15_000
     var isHeld = false
