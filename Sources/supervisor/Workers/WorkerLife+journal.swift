@@ -64,7 +64,8 @@ extension WorkerLife {
         }
         let hangs = SystemClock.monotonic() > deadline
         if hangs { mayBeBlamed = true }
-        if hangs, let holder = JournalLock.holder(directory: directory), holder != getpid() { killHolder(holder) }
+        // An inode number alone may be another file system's too: both must name the same process.
+        if hangs, let pid, pid != getpid(), pid == JournalLock.holder(directory: directory) { killHolder(pid) }
         try await Task.sleep(for: .milliseconds(50))
       case .failure(let error): throw error
       }
