@@ -4,7 +4,7 @@ SWIFT_FLAGS := --explicit-target-dependency-import-check error
 PYTHON := .build-venv/bin/python
 RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
 
-.PHONY: run build test unit lint format bench fuzz crash-matrix chaos sanitize setup setup-test install uninstall clean
+.PHONY: run build test unit lint format bench fuzz crash-matrix chaos upgrade sanitize setup setup-test install uninstall clean
 
 # SwiftPM compiles some targets again on every call from make: a start with nothing new does not ask it.
 STAMP := .build/run-stamp
@@ -46,6 +46,11 @@ chaos: setup-test
 	$(RELEASE)
 	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CHAOS_KILLS=$(or $(KILLS),1000) OWLAT_CHAOS_MESSAGES=$(or $(MESSAGES),50000) \
 	  OWLAT_SEED=$(or $(SEED),7) swift test $(SWIFT_FLAGS) --no-parallel --filter ChaosTests
+
+# The programs of the revision FROM, and then this tree's in their place.
+upgrade: setup-test
+	$(RELEASE)
+	OWLAT_BIN=$(CURDIR)/.build/release deploy/dev/upgrade.sh '$(FROM)' $(SWIFT_FLAGS)
 
 # Each reader of remote or stored octets, FUZZ_SECONDS long.
 fuzz: setup

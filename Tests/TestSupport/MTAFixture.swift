@@ -52,6 +52,8 @@ package final class MTAFixture: @unchecked Sendable {
     package var isWarmed = true
     /// EHLO name by address.
     package var ehlo: @Sendable (String) -> String = { "e" + $0.replacingOccurrences(of: ".", with: "-") + ".mta.example" }
+    /// Public address by address; nil = the same.
+    package var publicAddress: @Sendable (String) -> String? = { _ in nil }
     /// Whom the world is asked about our IPs: nobody, unless a test is about that.
     package var reputation = "dnsbl: { zones: [] }\nidentity: { require: false }"
     /// The recipients' servers; nil = the sink.
@@ -73,6 +75,8 @@ package final class MTAFixture: @unchecked Sendable {
   package static let key = "test-master-key"
   package static let webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
+  /// The folder of the programs in use; a test changes it to that of another version.
+  package var binaries = MTAFixture.binaries
   package let scratch: Scratch
   package let log = SinkLog()
   package let receiver: WebhookReceiver
@@ -126,8 +130,12 @@ package final class MTAFixture: @unchecked Sendable {
   package var config: String { scratch.file("config.yaml") }
 
   private func writeConfig() throws {
+    func entry(_ ip: String) -> String {
+      let shown = options.publicAddress(ip).map { ", public: \"\($0)\"" } ?? ""
+      return "{address: \"\(ip)\", ehlo: \(options.ehlo(ip)), warmed: \(options.isWarmed)\(shown)}"
+    }
     let pools = options.pools.sorted { $0.key < $1.key }.map { name, ips in
-      "  \(name): { ips: [\(ips.map { "{address: \"\($0)\", ehlo: \(options.ehlo($0)), warmed: \(options.isWarmed)}" }.joined(separator: ", "))] }"
+      "  \(name): { ips: [\(ips.map(entry).joined(separator: ", "))] }"
     }.joined(separator: "\n")
     let dns = options.dns.map { "dns: { servers: [\"\($0.server)\"] }\n" } ?? ""
     let webhooks = options.webhooks ? "webhooks: [ { url: \"\(receiver.url)\", secret: \(Self.webhookSecret) } ]\n" : ""
@@ -156,7 +164,7 @@ package final class MTAFixture: @unchecked Sendable {
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in options.environment { environment[name] = value }
     let limited = options.openFiles.map { ["/usr/bin/prlimit", "--nofile=\($0):\($0)"] } ?? []
-    let words = limited + [Self.binaries + "/supervisor", "run", "--config", config]
+    let words = limited + [binaries + "/supervisor", "run", "--config", config]
     process = try TestProcess(words[0], Array(words.dropFirst()), environment: environment, output: scratch.file("log"))
     do {
       try await eventually("the API is up and all IPs are active") {
@@ -276,7 +284,7 @@ package final class MTAFixture: @unchecked Sendable {
   /// What an operator would look at first; for the message of a failure.
   package func describe(_ id: String) -> String {
     let views = [["status"], ["ip", "list"], ["queue", "list"], ["queue", "explain", id], ["message", "trace", id]].map { words in
-      (try? run(Self.binaries + "/supervisor", words + ["--config", config])).map { $0.output + $0.errors } ?? ""
+      (try? run(binaries + "/supervisor", words + ["--config", config])).map { $0.output + $0.errors } ?? ""
     }
     // Whoever looks for the cause wants its files too.
     if let kept = ProcessInfo.processInfo.environment["OWLAT_KEEP"] { _ = try? run("/bin/cp", ["-r", scratch.path, kept]) }
@@ -286,7 +294,7 @@ package final class MTAFixture: @unchecked Sendable {
   // MARK: talking to it
 
   package func command(_ words: String...) throws -> (code: Int32, output: String, errors: String) {
-    try run(Self.binaries + "/supervisor", words + ["--config", config])
+    try run(binaries + "/supervisor", words + ["--config", config])
   }
 
   package struct Answer: Sendable {

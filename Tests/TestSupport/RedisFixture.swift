@@ -51,7 +51,10 @@ package final class RedisFixture: @unchecked Sendable {
   }
 
   @discardableResult
-  package func cli(_ words: String...) throws -> String {
+  package func cli(_ words: String...) throws -> String { try cli(words) }
+
+  @discardableResult
+  package func cli(_ words: [String]) throws -> String {
     try run("/usr/bin/redis-cli", ["-s", socket] + words).output.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 }

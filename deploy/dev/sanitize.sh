@@ -17,7 +17,8 @@ for sanitizer in "$@"; do
   fi
   # What OpenSSL, libunbound and the runtime keep to their end is no leak of ours. Tests measure memory: little of what is freed
   # is held back.
-  ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 SWIFT_BACKTRACE=enable=no LD_PRELOAD=$preload \
+  # The programs that a test starts are those of this build.
+  OWLAT_BIN=$scratch/debug ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 SWIFT_BACKTRACE=enable=no LD_PRELOAD=$preload \
     swift test --skip-build "${options[@]}" --no-parallel --skip IntegrationTests ${OWLAT_FILTER:+--filter "$OWLAT_FILTER"}
   echo "$sanitizer: clean, $((SECONDS - start)) s"
 done

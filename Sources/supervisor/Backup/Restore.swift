@@ -28,11 +28,16 @@ struct Restore {
   let releases: Bool
 
   /// Refuses a directory that holds anything.
-  static func requireEmpty(_ path: String) throws {
+  static func requireEmpty(_ path: String, but lock: String? = nil) throws {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    guard names.allSatisfy({ $0 == "lost+found" }) else {
+    guard names.allSatisfy({ $0 == "lost+found" || $0 == lock }) else {
       throw SetupError("\(path) is not empty: a backup is restored into an empty directory")
     }
+  }
+
+  private static func isSame(_ one: String, _ other: String) -> Bool {
+    let paths = [one, other].map { URL(fileURLWithPath: $0).resolvingSymlinksInPath().standardizedFileURL.path }
+    return paths[0] == paths[1]
   }
 
   /// - Parameter unpack: brings the backup's content into the state directory.
@@ -50,6 +55,9 @@ struct Restore {
     case .failure(let error): throw SetupError("\(stateDir): \(error)")
     }
     defer { withExtendedLifetime(lock) {} }
+    // Another may have been at work, and have ended, since we looked.
+    try Self.requireEmpty(stateDir, but: "lock")
+    try Self.requireEmpty(redisDir, but: Self.isSame(stateDir, redisDir) ? "lock" : nil)
     do {
       try await unpack(stateDir)
       try Task.checkCancellation()

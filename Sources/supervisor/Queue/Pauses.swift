@@ -45,6 +45,9 @@ final class Pauses: Sendable {
   private struct State {
     var rows: [Key: Row] = [:]
     var version = 0
+    /// Readings begun, and the newest of those that were taken.
+    var begun = 0
+    var taken = 0
   }
 
   private let store: QueueStore
@@ -70,11 +73,17 @@ final class Pauses: Sendable {
   var rows: [Key: Row] { state.withLock { $0.rows } }
 
   func refresh() async throws {
+    let reading = state.withLock { state in
+      state.begun += 1
+      return state.begun
+    }
     var rows: [Key: Row] = [:]
     for (field, text) in try await hash.all() {
       if let key = Key(field), let row = try? JSONDecoder().decode(Row.self, from: Data(text.utf8)) { rows[key] = row }
     }
     let isOther = state.withLock { [rows] state in
+      guard reading > state.taken else { return false }
+      state.taken = reading
       guard state.rows != rows else { return false }
       state.rows = rows
       state.version += 1
