@@ -431,3 +431,32 @@ extension IPWarming {
     }
   }
 }
+
+@Suite struct WarmingHandoverTests {
+  private func taken(_ handover: WarmingHandover, _ policy: WarmingPolicy = policy) -> IPWarming {
+    var warming = IPWarming(now: at(day: 0), policy: policy)
+    warming.takeOver(handover, now: at(day: 0), policy: policy)
+    return warming
+  }
+
+  @Test func anIPGoesOnWhereItWas() {
+    let ramping = taken(WarmingHandover(day: 12, multipliers: ["gmail": 250, "yahoo": 1000, "no token": 5, "apple": 1]))
+    #expect(ramping.phase == .ramp && ramping.day == 12 && ramping.cap == 3000)
+    #expect(ramping.multiplier("gmail") == 0.25 && ramping.multiplier("yahoo") == 1 && ramping.multiplier("apple") == 0.05)
+    #expect(IPWarming(text: ramping.text) == ramping)
+    // Slowed down there: below the schedule.
+    #expect(taken(WarmingHandover(day: 10, cap: 1400)).cap == 1400)
+    // Halted beyond the schedule's end: neither graduated nor about to be.
+    let halted = taken(WarmingHandover(day: 30, cap: 15_000, isHalted: true))
+    #expect(halted.phase == .plateau && halted.day == 29 && halted.cap == 15_000)
+    #expect(taken(WarmingHandover(day: 30, isGraduated: true)).phase == .graduated)
+    #expect(taken(WarmingHandover(day: 3, cap: 0)).cap == 1)
+  }
+
+  @Test func aLongScheduleIsNoWayBack() {
+    let long = WarmingPolicy(schedule: [1: 1000, 45: 100_000])
+    #expect(taken(WarmingHandover(day: 30, isGraduated: true), long).phase == .graduated)
+    let ramping = taken(WarmingHandover(day: 40), long)
+    #expect(ramping.phase == .ramp && ramping.day == 40)
+  }
+}

@@ -124,11 +124,14 @@ import Testing
       MTAFixture.binaries + "/supervisor", ["restore", folder, "--config", mta.config], environment: ProcessInfo.processInfo.environment,
       output: said)
     let deadline = ContinuousClock.now + .seconds(20)
-    while !FileManager.default.fileExists(atPath: mta.scratch.file("s/lock")), ContinuousClock.now < deadline {
+    func isLocked() -> Bool {
+      (try? String(contentsOfFile: mta.scratch.file("s/lock"), encoding: .utf8)) == "\(restore.pid)\n"
+    }
+    while !isLocked(), ContinuousClock.now < deadline {
       try await Task.sleep(for: .microseconds(200))
     }
     restore.send(SIGSTOP)
-    #expect(restore.isRunning, "it was stopped on its way")
+    #expect(restore.isRunning && isLocked(), "it was stopped on its way")
     let early = try mta.command("run")
     #expect(early.code == 1 && early.errors.contains("\(restore.pid)"), "\(early)")
     restore.send(SIGCONT)
@@ -186,68 +189,145 @@ import Testing
     let upstream = try await RedisFixture()
     defer { upstream.stop() }
     let pem = try run("/usr/bin/openssl", ["genrsa", "-traditional", "2048"]).output
+    let ed25519 = try run("/usr/bin/openssl", ["genpkey", "-algorithm", "ed25519"]).output
     let key = "owlat_" + String(repeating: "0123456789abcdef", count: 2)
-    try upstream.cli("HSET", "mta:dkim:sender.example", "selector", "up1", "privateKey", pem, "returnPathHost", "rp.sender.example")
     let secret = String(repeating: "upstream's secret ", count: 3)
-    try upstream.cli("HSET", "mta:dkim:sealed.example", "selector", "up2", "privateKey", try Self.sealed(pem, secret))
-    try upstream.cli("HSET", "mta:dkim:other.example", "selector", "up4", "privateKey", try Self.sealed(pem, "another secret"))
+    func dkim(_ name: String, _ selector: String, _ key: String, _ more: String...) throws {
+      let words = [
+        "HSET", "mta:dkim:\(name)", "selector", selector, "privateKey", key, "addedAt", "1750000000000", "rotatedAt", "1750000000000",
+      ]
+      #expect(try upstream.cli(words + more).contains("ERR") == false)
+    }
+    try dkim("sender.example", "up1", pem, "returnPathHost", "rp.sender.example")
+    try dkim("Sender.Example", "old", pem)
+    try dkim("sealed.example", "up2", try Self.sealed(pem, secret), "organizationId", "acme")
+    try dkim("other.example", "up4", try Self.sealed(pem, "another secret"), "organizationId", "acme", "returnPathHost", "rp.other.example")
+    try dkim("aaa.example", "up5", ed25519)
     try upstream.cli("HSET", "mta:dkim:pending:sender.example", "selector", "up3", "privateKey", pem)
-    try upstream.cli("SADD", "mta:suppressed", "gone@\(Zones.domain(0))", "over@\(Zones.domain(0))", "no address")
-    try upstream.cli(
-      "SET", "mta:suppressed-meta:gone@\(Zones.domain(0))", "{\"reason\":\"hard_bounce\",\"source\":\"dsn\",\"suppressedAt\":1750000000000}"
+    try upstream.cli("HSET", "mta:dkim:rotation:sender.example", "activeSelector", "up1", "pendingSelector", "up3")
+    let (gone, over, until, bare) = (
+      "gone@\(Zones.domain(0))", "over@\(Zones.domain(0))", "until@\(Zones.domain(0))", "bare@\(Zones.domain(0))"
     )
-    try upstream.cli("SET", "mta:suppressed-meta:over@\(Zones.domain(0))", "{\"reason\":\"manual\",\"expiresAt\":1750000000000}")
-    try upstream.cli("HSET", "mta:cred:\(key)", "organizationId", "acme", "name", "app", "createdAt", "1750000000000")
+    try upstream.cli("SADD", "mta:suppressed", gone, over, until, bare, "swept@\(Zones.domain(0))", "no address")
+    try upstream.cli("SET", "mta:suppressed-meta:\(gone)", "{\"reason\":\"hard_bounce\",\"source\":\"dsn\",\"suppressedAt\":1750000000000}")
+    try upstream.cli("SET", "mta:suppressed-meta:\(over)", "{\"reason\":\"manual\",\"suppressedAt\":1,\"expiresAt\":1750000000000}")
+    try upstream.cli("SET", "mta:suppressed-meta:\(until)", "{\"reason\":\"manual\",\"suppressedAt\":1,\"expiresAt\":4000000000000}")
+    try upstream.cli(
+      "ZADD", "mta:suppressed-expiring", "1750000000000", over, "4000000000000", until, "1750000000000", "swept@\(Zones.domain(0))")
+    try upstream.cli(
+      "SET", "mta:cred:\(key)", "{\"organizationId\":\"acme\",\"name\":\"app\",\"createdAt\":1750000000000,\"lastUsedAt\":1750000000001}")
+    try upstream.cli("SADD", "mta:cred-index:acme", key)
     try upstream.cli("SET", "mta:cred:short", "{\"organizationId\":\"acme\",\"name\":\"\",\"createdAt\":1}")
     let limited = "owlat_" + String(repeating: "fedcba9876543210", count: 2)
     try upstream.cli(
-      "SET", "mta:cred:\(limited)", "{\"organizationId\":\"acme\",\"name\":\"x\",\"createdAt\":1,\"allowedDomains\":[\"a.example\"]}")
+      "SET", "mta:cred:\(limited)",
+      "{\"organizationId\":\"acme\",\"name\":\"x\",\"createdAt\":1,\"allowedDomains\":[\"sealed.example\",\"b.example\"]}")
+    try upstream.cli(
+      "SET", "mta:cred:owlat_" + String(repeating: "0", count: 32),
+      "{\"organizationId\":\"acme\",\"name\":\"x\",\"createdAt\":1,\"allowedDomains\":[5]}")
     try upstream.cli("HSET", "mta:pool-rules:acme:sender.example", "pool", "campaign", "fromDomain", "sender.example")
     try upstream.cli("HSET", "mta:pool-rules:acme", "pool", "nowhere")
-    try upstream.cli("HSET", "mta:warming:{warming:127.0.0.22}:state", "currentDay", "12", "dailyCap", "3000", "phase", "ramp")
-    try upstream.cli("HSET", "mta:warming:{warming:192.0.2.9}:state", "currentDay", "3", "phase", "ramp")
+    // Without an author's domain upstream looks at no recipient's; it names an IP as others see it.
+    try upstream.cli("HSET", "mta:pool-rules:beta", "dedicatedIp", "203.0.113.5", "toDomain", "gmail.com")
+    func warming(_ name: String, _ fields: String...) throws { _ = try upstream.cli(["HSET", "mta:warming:\(name)"] + fields) }
+    func date() -> String { String(ISO8601DateFormatter().string(from: Date()).prefix(10)) }
+    let today = date()
+    try warming(
+      "{warming:127.0.0.22}:state", "startedAt", "1750000000000", "currentDay", "12", "dailyCap", "2100", "phase", "ramp", "sentToday",
+      "2099",
+      "sentTodayReset", today)
+    try warming("{warming:127.0.0.22}:provider:gmail:state", "capMultiplier", "0.25", "cleanStreak", "1", "codecVersion", "1")
+    try warming("127.0.0.22", "currentDay", "3", "dailyCap", "200", "phase", "ramp")
+    // The form of older releases, and what stands beside it.
+    try warming("127.0.0.21", "currentDay", "18", "dailyCap", "15000", "phase", "plateau", "sentToday", "7", "sentTodayReset", "2025-01-01")
+    try warming("daily:127.0.0.21:2026-07-10", "sent", "5")
+    try warming("{warming:192.0.2.9}:state", "currentDay", "3", "phase", "ramp")
+    try upstream.cli("HSET", "mta:org-config:acme", "dailyLimit", "5")
+    try upstream.cli("HSET", "mta:outbound-tls:overrides", "bank.example", "require-verified")
     let dns = try await NameServer(zones: Zones.separate(2))
     defer { dns.stop() }
     var options = MTAFixture.Options()
     options.dns = dns
     options.pools = ["transactional": ["127.0.0.21"], "campaign": ["127.0.0.22"]]
+    options.publicAddress = { $0 == "127.0.0.21" ? "203.0.113.5" : nil }
     options.isWarmed = false
     let mta = try await MTAFixture(options)
     try await mta.start()
+    // Ours ends tomorrow, upstream's never.
+    let own = "{\"emails\":[\"\(gone)\"],\"reason\":\"manual\"}"
+    #expect(try await mta.call("POST", "/suppression", body: own).status == 200)
 
     let secretFile = try mta.scratch.write("upstream-secret", secret + "\n")
-    func report(_ words: String...) throws -> [String: [String: Any]] {
+    func bring(_ words: String...) throws -> (report: [String: [String: Any]], left: [[String: Any]], text: String) {
       let result = try run(
         MTAFixture.binaries + "/supervisor",
         ["import", "upstream", "--redis", upstream.url, "--secret-file", secretFile, "--json", "--config", mta.config] + words)
       #expect(result.code == 0, "\(result.errors)")
       let kinds = json(result.output)["kinds"] as? [[String: Any]] ?? []
-      return Dictionary(kinds.compactMap { kind in (kind["kind"] as? String).map { ($0, kind) } }, uniquingKeysWith: { first, _ in first })
+      let report = Dictionary(
+        kinds.compactMap { kind in (kind["kind"] as? String).map { ($0, kind) } }, uniquingKeysWith: { first, _ in first })
+      return (report, json(result.output)["left"] as? [[String: Any]] ?? [], result.output)
     }
     func figures(_ report: [String: [String: Any]], _ kind: String) -> [Int] {
       ["found", "imported", "skipped"].map { report[kind]?[$0] as? Int ?? -1 } + [(report[kind]?["faults"] as? [String])?.count ?? -1]
     }
     for words in [["--dry-run"], []] {
-      let report = words.isEmpty ? try report() : try report("--dry-run")
-      #expect(figures(report, "dkim") == [3, 2, 0, 1], "\(report)")
-      #expect(figures(report, "suppression") == [3, 1, 1, 1])
-      #expect(figures(report, "credentials") == [3, 1, 0, 2])
-      #expect(figures(report, "poolRules") == [2, 1, 0, 1])
-      #expect(figures(report, "warming") == [2, 1, 0, 1])
+      let (report, left, text) = words.isEmpty ? try bring() : try bring("--dry-run")
+      #expect(figures(report, "dkim") == [4, 2, 0, 2], "\(report)")
+      #expect(figures(report, "suppression") == [6, 3, 2, 1], "\(report)")
+      #expect(figures(report, "credentials") == [4, 2, 0, 2], "\(report)")
+      #expect(figures(report, "poolRules") == [3, 2, 0, 1], "\(report)")
+      #expect(figures(report, "warming") == [3, 2, 0, 1], "\(report)")
+      #expect(left.map { "\($0["count"] ?? 0) \($0["what"] ?? "")".prefix(9) } == ["1 DKIM ke", "1 organis", "1 TLS dem"], "\(left)")
+      #expect(text.contains("dkim add other.example --selector up4 --key FILE --org acme`, and its returnPathHost rp.other.example"))
+      #expect(text.contains("stands beside an RSA key"))
       if !words.isEmpty { #expect(try mta.command("dkim", "list", "--json").output.hasPrefix("[]"), "a dry run changes nothing") }
     }
-    #expect(figures(try report(), "dkim") == [3, 0, 2, 1], "a second time finds its work done")
-    for selector in ["up1", "up2"] { #expect(try mta.command("dkim", "list").output.contains(selector)) }
-    #expect(try mta.command("ip", "list", "--json").output.contains("\"day\":12"))
-    // Upstream's key sends, by its rules; who is suppressed gets nothing.
-    let body = MTAFixture.body("imported", to: "u@\(Zones.domain(0))", org: "acme")
-    #expect(try await mta.call("POST", "/send", body: body, key: key).status == 200)
-    let gone = MTAFixture.body("gone", to: "gone@\(Zones.domain(0))", org: "acme")
-    #expect(try await mta.call("POST", "/send", body: gone, key: key).status == 200)
+    func warmings() throws -> [JSONValue] {
+      (try JSONValue(try mta.command("ip", "list", "--json").output).list ?? []).map { $0["warming"] ?? .null }
+    }
+    let warmed = try warmings()
+    for (ip, parts) in [("127.0.0.22", ["ramp 12 2100", "gmail 250"]), ("127.0.0.21", ["plateau 18 15000"])] {
+      let row = try mta.redis("HGET", "{mta}:policy", "warm:\(ip)")
+      for part in parts { #expect(row.contains(part), "\(ip): \(row)") }
+    }
+    let again = try bring().report
+    for (kind, figures) in [
+      ("dkim", [4, 0, 2]), ("suppression", [6, 0, 5]), ("credentials", [4, 0, 2]), ("poolRules", [3, 0, 2]), ("warming", [3, 0, 2]),
+    ] {
+      let found = ["found", "imported", "skipped"].map { again[kind]?[$0] as? Int ?? -1 }
+      #expect(found == figures, "\(kind): a second time finds its work done")
+    }
+    #expect(try warmings() == warmed)
+    let domains = try await mta.get("/dkim").json["domains"] as? [[String: Any]] ?? []
+    #expect(
+      domains.map { $0["selector"] as? String } == ["up2", "up1"] && domains.map { $0["organizationId"] as? String } == ["acme", nil])
+    let rules = try await mta.get("/pool-rules/beta/all").body
+    #expect(rules == "{\"rules\":[{\"organizationId\":\"beta\",\"dedicatedIp\":\"127.0.0.21\"}]}", "\(rules)")
+    for address in [gone, until, bare] {
+      let check = try await mta.get("/suppression/check/\(address)").json
+      #expect(check["suppressed"] as? Bool == true && (check["reason"] as? String == "hard_bounce") == (address == gone), "\(check)")
+    }
+    // Upstream's key sends, by its rules; who is suppressed gets nothing; the day's cap is one cap.
+    func send(_ id: String, _ to: String, from: String = "sender.example", key: String) async throws -> Int {
+      let body = MTAFixture.body(id, to: "\(to)", org: "acme", ["from": "N <n@\(from)>", "dkimDomain": from])
+      return try await mta.call("POST", "/send", body: body, key: key).status
+    }
+    #expect(try await send("imported", "u@\(Zones.domain(0))", key: key) == 200)
+    #expect(try await send("gone", gone, key: key) == 200)
+    #expect(try await send("beyond", "u@\(Zones.domain(0))", key: limited) == 403, "from its own domains only")
     try await eventually("one is sent, one not") {
       mta.receiver.messageIDs("sent") == ["imported"] && mta.receiver.messageIDs("failed") == ["gone"]
     }
     #expect(mta.log.all.first?.peer == "127.0.0.22" && mta.log.all.first?.field("DKIM-Signature")?.contains("s=up1") == true)
+    #expect(try await send("capped", "u@\(Zones.domain(0))", key: key) == 200)
+    try await eventually("it waits for tomorrow") {
+      try mta.command("queue", "explain", "capped").output.contains("warming_cap") || date() != today
+    }
+    #expect(try await send("own", "u@\(Zones.domain(0))", from: "sealed.example", key: limited) == 200)
+    try await eventually("signed by its own key") {
+      mta.log.all.contains { $0.messageID == "own" && $0.field("DKIM-Signature")?.contains("s=up2") == true }
+    }
     await mta.tearDown()
   }
 }

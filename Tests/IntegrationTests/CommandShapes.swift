@@ -89,7 +89,9 @@ enum CommandShapes {
     "suppression add": address, "suppression remove": address,
     "dkim add": .object(["domain": .text, "selector": .text, "dnsRecord": .text, "dnsName": .text, "created": .bool]),
     "dkim list": .list(
-      .object(["domain": .text, "selector": .text, "addedAt": .time, "rotatedAt": .time, "ed25519Selector?": .text])),
+      .object([
+        "domain": .text, "selector": .text, "addedAt": .time, "rotatedAt": .time, "ed25519Selector?": .text, "organizationId?": .text,
+      ])),
     "top": .object([
       "at": .time, "queued": .integer, "out": .integer,
       "ips": .list(
@@ -141,6 +143,7 @@ enum CommandShapes {
           "kind": .oneOf(["dkim", "suppression", "credentials", "poolRules", "warming"]), "found": .integer, "imported": .integer,
           "skipped": .integer, "faults": .list(.text),
         ])),
+      "left": .list(.object(["what": .text, "count": .integer])),
     ]),
     "classify": .object([
       "reply": .text, "category": .text, "class": .oneOf(["permanent", "temporary"]), "scope": .text, "reaction": .text, "rule": .text,

@@ -77,6 +77,13 @@ extension QueueStore {
     return rows
   }
 
+  /// Adds to one of dispatch's counters.
+  package func count(_ name: String, _ count: Int, secondsToLive: Int) async throws {
+    let key = keys.counter(name)
+    _ = try await client.send(RedisCommand("INCRBY", key, String(count)))
+    _ = try await client.send(RedisCommand("EXPIRE", key, String(secondsToLive)))
+  }
+
   /// Writes rows that no outcome taught: an operator's word, the turn of a day.
   package func setPolicy(_ rows: [PolicyRow]) async throws {
     let kept = rows.filter { $0.text != nil }
@@ -233,31 +240,5 @@ extension QueueStore {
         number: number, state: state, part: GroupPart(group: group, organisation: organisation), deferrals: row[5].int ?? 0,
         record: record, dueAt: row[7].int64)
     }
-  }
-
-  package func setDKIM(domain: String, _ sealed: String) async throws {
-    _ = try await client.send(RedisCommand("HSET", keys.dkim, domain, sealed))
-  }
-
-  /// Writes only when the domain has none; false when it has.
-  package func setDKIMIfAbsent(domain: String, _ sealed: String) async throws -> Bool {
-    try await client.send(RedisCommand("HSETNX", keys.dkim, domain, sealed)).int == 1
-  }
-
-  package func removeDKIM(domain: String) async throws -> Bool {
-    try await client.send(RedisCommand("HDEL", keys.dkim, domain)).int == 1
-  }
-
-  package func dkim(domain: String) async throws -> String? {
-    try await client.send(RedisCommand("HGET", keys.dkim, domain)).string
-  }
-
-  package func dkimDomains() async throws -> [String: String] {
-    var rows: [String: String] = [:]
-    let flat = try await client.send(RedisCommand("HGETALL", keys.dkim)).array ?? []
-    for index in stride(from: 0, to: flat.count - 1, by: 2) {
-      if let domain = flat[index].string, let row = flat[index + 1].string { rows[domain] = row }
-    }
-    return rows
   }
 }

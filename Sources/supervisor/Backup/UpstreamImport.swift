@@ -1,3 +1,4 @@
+import DeliveryPolicy
 import Foundation
 import MTAConfig
 import MailFormat
@@ -11,15 +12,28 @@ struct UpstreamImport: Sendable {
     struct Kind: Encodable, Sendable {
       var kind: String
       var found: Int
-      var imported: Int
+      var imported: Int = 0
       /// Ours already, or of no use here.
-      var skipped: Int
+      var skipped: Int = 0
       /// What could not be understood or used, each with why.
       var faults: [String]
+
+      init<Row>(_ kind: String, _ found: UpstreamRedis.Found<Row>) {
+        self.kind = kind
+        self.found = found.rows.count + found.faults.count
+        faults = found.faults
+      }
+    }
+
+    /// What upstream has and no import brings over.
+    struct Left: Encodable, Sendable {
+      var what: String
+      var count: Int
     }
 
     var applied: Bool
     var kinds: [Kind]
+    var left: [Left]
   }
 
   let source: UpstreamRedis
@@ -31,19 +45,21 @@ struct UpstreamImport: Sendable {
   let upstreamBox: UpstreamBox
   /// False: only looks.
   let applies: Bool
-  /// (address, day): puts an IP on a day of the schedule.
-  let setWarming: @Sendable (String, Int) throws -> Void
+  /// IPs on the first day of their warming: the others' is ours already.
+  let fresh: Set<String>
+  let setWarming: @Sendable (String, WarmingHandover) throws -> Void
 
   func run() async throws -> Report {
     let now = SystemClock.now()
     return Report(
       applied: applies,
-      kinds: [try await keys(), try await suppressions(now), try await credentials(now), try await poolRules(), try await warming()])
+      kinds: [try await keys(), try await suppressions(now), try await credentials(now), try await poolRules(), try await warming(now)],
+      left: try await source.left())
   }
 
   private func keys() async throws -> Report.Kind {
     let found = try await source.keys()
-    var kind = Report.Kind(kind: "dkim", found: found.rows.count + found.faults.count, imported: 0, skipped: 0, faults: found.faults)
+    var kind = Report.Kind("dkim", found)
     let keys = KeyStore(store: store, box: box)
     for key in found.rows {
       guard let domain = DomainName.ascii(key.domain), DomainName.isMailDomain(domain) else {
@@ -54,54 +70,66 @@ struct UpstreamImport: Sendable {
         kind.skipped += 1
         continue
       }
+      let host = key.returnPathHost.map { $0.lowercased() }.flatMap { DomainName.isMailDomain($0) ? $0 : nil }
+      if let written = key.returnPathHost, host == nil {
+        kind.faults.append("the returnPathHost of \(domain) is no host name and is left out: \(written)")
+      }
       guard let pem = key.privateKey.contains("PRIVATE KEY") ? key.privateKey : upstreamBox.open(key.privateKey) else {
+        let owner = key.organisation.map { " --org \($0)" } ?? ""
         kind.faults.append(
           "the key of \(domain) is sealed with another secret: give upstream's MTA_SECRET with --secret-file, or the key with "
-            + "`dkim add \(domain) --key FILE`")
+            + "`dkim add \(domain) --selector \(key.selector) --key FILE\(owner)`"
+            + (host.map { ", and its returnPathHost \($0) with POST /dkim/\(domain)/register" } ?? ""))
         continue
       }
       do {
-        _ = try DKIMKey(domain: domain, selector: key.selector, pem: pem)
-        if applies {
-          try await keys.set(domain: domain, selector: key.selector, pem: pem)
-          if let host = key.returnPathHost, DomainName.isMailDomain(host) {
-            _ = try await keys.register(domain: domain, returnPathHost: .some(host.lowercased()))
-          }
-        }
-        kind.imported += 1
-      } catch let error as RenderError { kind.faults.append("the key of \(domain) is not usable: \(error)") }
+        guard try DKIMKey(domain: domain, selector: key.selector, pem: pem).algorithm == .rsa else { throw KeyStore.Fault.needsRSAFirst }
+        let isNew =
+          applies
+          ? try await keys.adopt(
+            domain: domain, selector: key.selector, pem: pem, returnPathHost: host, organisation: key.organisation) : true
+        if isNew { kind.imported += 1 } else { kind.skipped += 1 }
+      } catch let error as RenderError { kind.faults.append("the key of \(domain) is not usable: \(error)") } catch let fault
+        as KeyStore.Fault
+      { kind.faults.append("the key of \(domain) does not fit: \(fault)") }
     }
     return kind
   }
 
   private func suppressions(_ now: Milliseconds) async throws -> Report.Kind {
     let found = try await source.suppressions(now: now)
-    var kind = Report.Kind(
-      kind: "suppression", found: found.rows.count + found.faults.count, imported: 0, skipped: 0, faults: found.faults)
+    var kind = Report.Kind("suppression", found)
     let list = Suppressions(store: store)
-    var fresh: [Suppressions.Entry] = []
-    for entry in found.rows {
-      let isOver = entry.expiresAt.map { $0 <= now } ?? false
-      let known = try await list.find(entry.email, organisation: nil, now: now)
-      if isOver || known != nil {
-        kind.skipped += 1
-      } else {
-        fresh.append(entry)
-      }
+    for start in stride(from: 0, to: found.rows.count, by: UpstreamRedis.slice) {
+      // Two spellings of one address are one here.
+      let slice = Dictionary(
+        found.rows[start..<min(start + UpstreamRedis.slice, found.rows.count)].map { ($0.email, $0) },
+        uniquingKeysWith: { ($0.expiresAt ?? .max) < ($1.expiresAt ?? .max) ? $1 : $0 }
+      ).values.sorted { $0.email < $1.email }
+      let known = try await list.rows(slice.map(\.email), scope: Suppressions.everybody, now: now)
+      // Of two, the one that lasts longer: nobody who asked for no mail gets some because we knew less.
+      let wanted = zip(slice, known).filter { entry, known in
+        guard (entry.expiresAt ?? .max) > now else { return false }
+        return known.map { ($0.expiresAt ?? .max) < (entry.expiresAt ?? .max) } ?? true
+      }.map(\.0)
+      if applies { try await list.add(wanted, scope: Suppressions.everybody) }
+      kind.imported += wanted.count
+      kind.skipped += slice.count - wanted.count
     }
-    if applies { try await list.add(fresh, scope: Suppressions.everybody) }
-    kind.imported = fresh.count
     return kind
   }
 
   private func credentials(_ now: Milliseconds) async throws -> Report.Kind {
     let found = try await source.credentials(now: now)
-    var kind = Report.Kind(
-      kind: "credentials", found: found.rows.count + found.faults.count, imported: 0, skipped: 0, faults: found.faults)
+    var kind = Report.Kind("credentials", found)
     let hash = RedisHash(client: store.client, key: store.keys.credentials)
     for (key, row) in found.rows {
       guard Credentials.isWellFormed(key) else {
         kind.faults.append("a key of \(row.organizationId) is not of the form owlat_ and 32 digits")
+        continue
+      }
+      if let objection = Organisation.objection(row.organizationId) {
+        kind.faults.append("mta:cred:\(row.prefix)…: organizationId \(objection)")
         continue
       }
       let text = String(decoding: try JSONEncoder().encode(row), as: UTF8.self)
@@ -114,18 +142,23 @@ struct UpstreamImport: Sendable {
 
   private func poolRules() async throws -> Report.Kind {
     let found = try await source.poolRules()
-    var kind = Report.Kind(kind: "poolRules", found: found.rows.count + found.faults.count, imported: 0, skipped: 0, faults: found.faults)
+    var kind = Report.Kind("poolRules", found)
     let rules = PoolRules(store: store)
     let pools = Set(config.pools.map(\.name))
-    let ips = Set(config.sourceIPs.flatMap { [$0.address, $0.publicAddress] })
-    for rule in found.rows {
+    for var rule in found.rows {
       if let pool = rule.pool, !pools.contains(pool) {
         kind.faults.append("a rule of \(rule.organizationId) names the pool \(pool), which the configuration has not")
-      } else if let ip = rule.dedicatedIp, !ips.contains(IPAddress.canonical(ip) ?? ip) {
-        kind.faults.append("a rule of \(rule.organizationId) names \(ip), which the configuration has not")
-      } else if try await rules.rules(rule.organizationId).contains(where: {
-        $0.fromDomain == rule.fromDomain && $0.toDomain == rule.toDomain
-      }) {
+        continue
+      }
+      if let named = rule.dedicatedIp {
+        guard let ip = ip(named) else {
+          kind.faults.append("a rule of \(rule.organizationId) names \(named), which the configuration has not")
+          continue
+        }
+        rule.dedicatedIp = ip.address
+      }
+      let (from, to) = (rule.fromDomain, rule.toDomain)
+      if try await rules.rules(rule.organizationId).contains(where: { $0.fromDomain == from && $0.toDomain == to }) {
         kind.skipped += 1
       } else {
         if applies { try await rules.set(rule) }
@@ -135,25 +168,29 @@ struct UpstreamImport: Sendable {
     return kind
   }
 
-  private func warming() async throws -> Report.Kind {
-    let found = try await source.warming()
-    var kind = Report.Kind(kind: "warming", found: found.rows.count + found.faults.count, imported: 0, skipped: 0, faults: found.faults)
-    for row in found.rows {
-      // Upstream knows an IP by its public address.
-      guard let ip = config.sourceIPs.first(where: { $0.address == row.ip || $0.publicAddress == row.ip }) else {
-        kind.faults.append("\(row.ip) is not in the configuration")
+  private func warming(_ now: Milliseconds) async throws -> Report.Kind {
+    let found = try await source.warming(now: now)
+    var kind = Report.Kind("warming", found)
+    for (address, handover) in found.rows {
+      guard let ip = ip(address) else {
+        kind.faults.append("\(address) is not in the configuration")
         continue
       }
-      guard !ip.isWarmed else {
+      guard !ip.isWarmed, fresh.contains(ip.address), handover.day > 1 || handover.isGraduated else {
         kind.skipped += 1
         continue
       }
       do {
-        // From day 30 on an IP is graduated.
-        if applies { try setWarming(ip.address, row.isGraduated ? 30 : min(row.day, 29)) }
+        if applies { try setWarming(ip.address, handover) }
         kind.imported += 1
       } catch let fault as CommandFault { kind.faults.append("\(ip.address): \(fault.text)") }
     }
     return kind
+  }
+
+  /// Upstream knows an IP by its public address.
+  private func ip(_ text: String) -> MTAConfig.SourceIP? {
+    let address = IPAddress.canonical(text) ?? text
+    return config.sourceIPs.first { $0.address == address || $0.publicAddress == address }
   }
 }

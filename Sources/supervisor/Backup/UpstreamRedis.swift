@@ -1,3 +1,4 @@
+import DeliveryPolicy
 import Foundation
 import MailFormat
 import MailModel
@@ -13,12 +14,8 @@ struct UpstreamRedis: Sendable {
     var selector: String
     var privateKey: String
     var returnPathHost: String?
-  }
-
-  struct Warming: Sendable {
-    var ip: String
-    var day: Int
-    var isGraduated: Bool
+    /// Whose mail alone it signs; nil = anybody's.
+    var organisation: String?
   }
 
   /// What was found of one kind, and what of it could not be understood.
@@ -29,13 +26,22 @@ struct UpstreamRedis: Sendable {
 
   let client: RedisClient
 
+  /// Addresses asked for at once.
+  static let slice = 500
+
   func keys() async throws -> Found<Key> {
     var found = Found<Key>()
-    for name in try await names("mta:dkim:*") where !name.hasPrefix("mta:dkim:pending:") && !name.hasPrefix("mta:dkim:rotation:") {
-      let domain = String(name.dropFirst("mta:dkim:".count))
+    let names = try await names(Self.key + "*").filter { !$0.hasPrefix(Self.pending) && !$0.hasPrefix(Self.rotation) }
+    for name in names {
+      let domain = String(name.dropFirst(Self.key.count))
+      // Upstream looks for lower case alone: another spelling signs nothing.
+      guard domain == domain.lowercased() || !names.contains(Self.key + domain.lowercased()) else { continue }
       let fields = try await fields(name)
       if let selector = fields["selector"], let key = fields["privateKey"] ?? fields["private_key"] ?? fields["key"] {
-        found.rows.append(Key(domain: domain, selector: selector, privateKey: key, returnPathHost: fields["returnPathHost"]))
+        found.rows.append(
+          Key(
+            domain: domain, selector: selector, privateKey: key, returnPathHost: fields["returnPathHost"],
+            organisation: fields["organizationId"].flatMap { $0.isEmpty ? nil : $0 }))
       } else {
         found.faults.append("\(name) has no selector and privateKey")
       }
@@ -45,18 +51,26 @@ struct UpstreamRedis: Sendable {
 
   func suppressions(now: Milliseconds) async throws -> Found<Suppressions.Entry> {
     var found = Found<Suppressions.Entry>()
-    for email in try await members("mta:suppressed") {
-      guard let address = EmailAddress(email) else {
-        found.faults.append("mta:suppressed: \(email) is no address")
-        continue
+    let emails = try await members("mta:suppressed")
+    let ends = try await scores("mta:suppressed-expiring")
+    for start in stride(from: 0, to: emails.count, by: Self.slice) {
+      let slice = emails[start..<min(start + Self.slice, emails.count)]
+      var command = RedisCommand("MGET")
+      for email in slice { command.add("mta:suppressed-meta:\(email)") }
+      let texts = (try await client.send(command).array ?? []).map(\.string)
+      for (email, text) in zip(slice, texts) {
+        guard let address = EmailAddress(email) else {
+          found.faults.append("mta:suppressed: \(email) is no address")
+          continue
+        }
+        let meta = text.flatMap { Self.json($0).first } ?? [:]
+        let reason = meta["reason"] ?? "manual"
+        found.rows.append(
+          Suppressions.Entry(
+            email: address.normalised, reason: Suppressions.reasons.contains(reason) ? reason : "manual",
+            source: meta["source"] ?? "upstream", suppressedAt: Self.time(meta["suppressedAt"]) ?? now,
+            expiresAt: Self.time(meta["expiresAt"]) ?? (text == nil ? ends[email] : nil)))
       }
-      let meta = try await fields("mta:suppressed-meta:\(email)")
-      let reason = meta["reason"] ?? "manual"
-      found.rows.append(
-        Suppressions.Entry(
-          email: address.normalised, reason: Suppressions.reasons.contains(reason) ? reason : "manual",
-          source: meta["source"] ?? "upstream", suppressedAt: Self.time(meta["suppressedAt"]) ?? now,
-          expiresAt: Self.time(meta["expiresAt"])))
     }
     return found
   }
@@ -67,17 +81,24 @@ struct UpstreamRedis: Sendable {
     for name in try await names("mta:cred:*") {
       let key = String(name.dropFirst("mta:cred:".count))
       let fields = try await fields(name)
-      if let domains = fields["allowedDomains"] {
-        // Ours know no such limit, and none is to reach further than it did.
-        found.faults.append("mta:cred:\(key.prefix(10))… may send from \(domains.isEmpty ? "no domain" : domains) only: make another key")
-      } else if let organisation = fields["organizationId"] ?? fields["orgId"] ?? fields[""], !organisation.isEmpty {
-        let row = Credentials.Row(
-          organizationId: organisation, name: fields["name"] ?? "", createdAt: Self.time(fields["createdAt"]) ?? now, lastUsedAt: nil,
-          prefix: String(key.prefix(10)))
-        found.rows.append((key, row))
-      } else {
+      guard let organisation = fields["organizationId"] ?? fields["orgId"] ?? fields[""], !organisation.isEmpty else {
         found.faults.append("mta:cred:\(key.prefix(10))… has no organizationId")
+        continue
       }
+      var row = Credentials.Row(
+        organizationId: organisation, name: fields["name"] ?? "", createdAt: Self.time(fields["createdAt"]) ?? now, lastUsedAt: nil,
+        prefix: String(key.prefix(10)))
+      if let listed = fields["allowedDomains"] {
+        let names = listed.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+        let domains = names.compactMap { DomainName.ascii($0) }.filter { DomainName.isMailDomain($0) }
+        guard domains.count == names.count, domains.count <= Credentials.mostDomains else {
+          // None is to reach further than it did.
+          found.faults.append("mta:cred:\(key.prefix(10))… has allowedDomains that are not understood: make another key")
+          continue
+        }
+        row.allowedDomains = domains
+      }
+      found.rows.append((key, row))
     }
     return found
   }
@@ -88,12 +109,15 @@ struct UpstreamRedis: Sendable {
       let scope = String(name.dropFirst("mta:pool-rules:".count))
       let rules = try await objects(name).compactMap { fields -> PoolRules.Rule? in
         guard fields["pool"] != nil || fields["dedicatedIp"] != nil else { return nil }
-        // The key names the organisation, and after colons the domains, which the fields repeat.
-        let domains = [fields["fromDomain"], fields["toDomain"]].compactMap { $0 }.map { ":" + $0 }.joined()
+        // The key names the organisation, and after colons the domains, which the fields repeat. Without an author's domain it does
+        // not name the recipient's, and upstream looks at none.
+        let from = fields["fromDomain"]
+        let to = from == nil ? nil : fields["toDomain"]
+        let domains = [from, to].compactMap { $0 }.map { ":" + $0 }.joined()
         let owner = scope.hasSuffix(domains) ? String(scope.dropLast(domains.count)) : scope
         return PoolRules.Rule(
           organizationId: fields["organizationId"] ?? owner, pool: fields["pool"], dedicatedIp: fields["dedicatedIp"],
-          fromDomain: fields["fromDomain"]?.lowercased(), toDomain: fields["toDomain"]?.lowercased())
+          fromDomain: from.map(Self.domain), toDomain: to.map(Self.domain))
       }
       if rules.isEmpty { found.faults.append("\(name) has no rule with a pool or a dedicatedIp") }
       found.rows += rules
@@ -101,22 +125,77 @@ struct UpstreamRedis: Sendable {
     return found
   }
 
-  func warming() async throws -> Found<Warming> {
-    var found = Found<Warming>()
-    let (start, end) = ("mta:warming:{warming:", "}:state")
-    for name in try await names("mta:warming:*") where name.hasPrefix(start) && name.hasSuffix(end) {
-      let fields = try await fields(name)
-      let phase = fields["phase"]
-      guard let ip = IPAddress.canonical(String(name.dropFirst(start.count).dropLast(end.count))),
-        let day = (fields["day"] ?? fields["currentDay"]).flatMap({ Int($0) }), (1...365).contains(day) || phase == "graduated"
-      else {
-        found.faults.append("\(name) has no day")
-        continue
+  /// IP → where it stands.
+  func warming(now: Milliseconds) async throws -> Found<(ip: String, state: WarmingHandover)> {
+    var found = Found<(ip: String, state: WarmingHandover)>()
+    let names = try await names(Self.warming + "*")
+    var seen: Set<String> = []
+    // Both forms of its releases; where one IP has both, upstream reads the newer, which has braces.
+    for (start, end) in [(Self.warming + "{warming:", "}:state"), (Self.warming, "")] {
+      for name in names where name.hasPrefix(start) && name.hasSuffix(end) {
+        guard let ip = IPAddress.canonical(String(name.dropFirst(start.count).dropLast(end.count))) else {
+          if !end.isEmpty { found.faults.append("\(name) names no IP") }
+          continue
+        }
+        guard seen.insert(ip).inserted else { continue }
+        let fields = try await fields(name)
+        let isGraduated = fields["phase"] == "graduated"
+        let day = fields["currentDay"].flatMap { Int($0) }
+        guard let day = day ?? (isGraduated ? 30 : nil), isGraduated || (1...365).contains(day) else {
+          found.faults.append("\(name) has no day")
+          continue
+        }
+        let today = Timestamp.rfc3339(now).prefix(10)
+        found.rows.append(
+          (
+            ip,
+            WarmingHandover(
+              day: day, cap: fields["dailyCap"].flatMap { Int($0) }, isHalted: fields["phase"] == "plateau", isGraduated: isGraduated,
+              multipliers: try await multipliers(
+                &found.faults, start + String(name.dropFirst(start.count).dropLast(end.count)) + "}:provider:", names),
+              sentToday: fields["sentTodayReset"].map { $0 == today } == true ? fields["sentToday"].flatMap { Int($0) } ?? 0 : 0)
+          ))
       }
-      found.rows.append(Warming(ip: ip, day: min(max(day, 1), 365), isGraduated: phase == "graduated"))
     }
     return found
   }
+
+  /// Provider → thousandths of the cap, of the names `START provider :state`.
+  private func multipliers(_ faults: inout [String], _ start: String, _ names: [String]) async throws -> [String: Int] {
+    var multipliers: [String: Int] = [:]
+    for name in names where name.hasPrefix(start) && name.hasSuffix(":state") {
+      guard let share = try await fields(name)["capMultiplier"].flatMap({ Double($0) }), (0...1).contains(share) else {
+        faults.append("\(name) has no capMultiplier from 0 to 1")
+        continue
+      }
+      multipliers[String(name.dropFirst(start.count).dropLast(":state".count))] = Int(share * 1000)
+    }
+    return multipliers
+  }
+
+  /// What upstream has beside what is brought over.
+  func left() async throws -> [UpstreamImport.Report.Left] {
+    var left: [UpstreamImport.Report.Left] = []
+    for (pattern, what) in [
+      (Self.pending + "*", "DKIM keys that wait to become active"), ("mta:org-config:*", "organisation limits"),
+      ("mta:isp-profile:*", "provider profiles"), ("mta:inbound-routes:*", "inbound routes"),
+    ] {
+      let count = try await names(pattern).count
+      if count > 0 { left.append(.init(what: what, count: count)) }
+    }
+    for (key, what) in [("mta:outbound-tls:overrides", "TLS demands by domain"), ("mta:screening:url-blocklist", "blocked URLs")] {
+      let count = try await members(key).count
+      if count > 0 { left.append(.init(what: what, count: count)) }
+    }
+    return left
+  }
+
+  private static let key = "mta:dkim:"
+  private static let pending = "mta:dkim:pending:"
+  private static let rotation = "mta:dkim:rotation:"
+  private static let warming = "mta:warming:"
+
+  private static func domain(_ text: String) -> String { DomainName.ascii(text) ?? text.lowercased() }
 
   // MARK: values
 
@@ -141,6 +220,18 @@ struct UpstreamRedis: Sendable {
     default: return []
     }
     return (try await client.send(command, timeLimit: .seconds(120)).array ?? []).compactMap(\.string).sorted()
+  }
+
+  /// Member → score, of a sorted set.
+  private func scores(_ key: String) async throws -> [String: Milliseconds] {
+    let values = try await client.send(RedisCommand("ZRANGE", key, "0", "-1", "WITHSCORES"), timeLimit: .seconds(120)).array ?? []
+    var scores: [String: Milliseconds] = [:]
+    for index in stride(from: 0, to: values.count - 1, by: 2) {
+      if let name = values[index].string, let score = values[index + 1].string.flatMap({ Double($0) }) {
+        scores[name] = Int64(exactly: score.rounded())
+      }
+    }
+    return scores
   }
 
   /// One value as fields: a hash, or a JSON object; another text stands under the empty name.
@@ -183,7 +274,9 @@ struct UpstreamRedis: Sendable {
       object.compactMapValues { value in
         if let text = value as? String { return text }
         if let list = value as? [String] { return list.joined(separator: ", ") }
-        return (value as? NSNumber).map { "\($0)" }
+        if value is NSNull { return nil }
+        // What is of another form must not look as if it were not there.
+        return (value as? NSNumber).map { "\($0)" } ?? "?"
       }
     }
   }

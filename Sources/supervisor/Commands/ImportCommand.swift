@@ -49,11 +49,21 @@ struct ImportCommand: AsyncParsableCommand {
         let report = try await UpstreamImport(
           source: UpstreamRedis(client: source), store: QueueStore(client: sink, keys: RedisKeys(prefix: config.redis.prefix)),
           config: config, box: SecretBox(secret: secret), upstreamBox: UpstreamBox(secret: upstreamSecret ?? secret), applies: !dryRun,
-          setWarming: { address, day in _ = try common.ask("ip warming", ["address": address, "day": String(day)]) }
+          fresh: Self.fresh(try common.ask("ip list")),
+          setWarming: { address, handover in
+            let text = String(decoding: try JSONEncoder().encode(handover), as: UTF8.self)
+            _ = try common.ask("ip warming", ["address": address, "handover": text])
+          }
         ).run()
         if !dryRun { await AuditLog.note("import upstream", ["redis": redis], stateDir: config.stateDir) }
         try show(report)
       }
+    }
+
+    /// IPs on their first day of warming.
+    private static func fresh(_ list: String) throws -> Set<String> {
+      let rows = try JSONDecoder().decode([Fleet.Row].self, from: Data(list.utf8))
+      return Set(rows.filter { $0.warming?.day == 1 && $0.state != .probation }.map(\.address))
     }
 
     private static func client(_ endpoint: RedisEndpoint) -> RedisClient {
@@ -85,6 +95,7 @@ struct ImportCommand: AsyncParsableCommand {
         ["KIND", "FOUND", report.applied ? "IMPORTED" : "WOULD IMPORT", "SKIPPED", "FAULTS"],
         report.kinds.map { [$0.kind, "\($0.found)", "\($0.imported)", "\($0.skipped)", "\($0.faults.count)"] })
       for fault in report.kinds.flatMap(\.faults) { print("- \(Table.shown(fault))") }
+      for kind in report.left { print("- left behind: \(kind.count) \(kind.what)") }
     }
   }
 }

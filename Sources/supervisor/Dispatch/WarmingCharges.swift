@@ -6,7 +6,7 @@ import Redis
 /// that has passed (contract section 6). Counted by Redis with the dispatch, so that no cap is overshot.
 struct WarmingCharges {
   static let campaignPool = "campaign"
-  private static let secondsToLive = 172_800
+  static let secondsToLive = 172_800
 
   var policy: WarmingPolicy
   private(set) var states: [String: IPWarming] = [:]

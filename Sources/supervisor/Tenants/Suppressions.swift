@@ -47,6 +47,13 @@ struct Suppressions: Sendable {
     return nil
   }
 
+  /// The rows of one scope that hold now, in the order of the addresses.
+  func rows(_ emails: [String], scope: String, now: Milliseconds) async throws -> [Entry?] {
+    zip(emails, try await hash(scope).get(emails)).map { email, text in
+      text.flatMap { Self.entry(email, $0) }.flatMap { Self.holds($0, now) ? $0 : nil }
+    }
+  }
+
   func remove(_ email: String, scope: String) async throws -> Bool { try await hash(scope).remove(email) }
 
   /// A page of entries from a cursor; rows past their time are left out and forgotten.

@@ -113,6 +113,17 @@ struct ReputationRoutes: Sendable {
     await dispatcher.apply(changes)
   }
 
+  /// Goes on where another installation left the IP: what that sent today counts, so that the day's cap is one.
+  func takeOverWarming(_ address: String, _ handover: WarmingHandover) async throws {
+    let now = SystemClock.now()
+    let changed = await book.changeWarming(address, now: now) { state, policy in state.takeOver(handover, now: now, policy: policy) }
+    guard let (rows, changes) = changed else { throw APIError(status: 404, text: "\(address) is not an address of this installation") }
+    let sent = min(max(0, handover.sentToday), 1 << 30)
+    if sent > 0 { try await store.count(WarmingCharges.dayKey(address, now), sent, secondsToLive: WarmingCharges.secondsToLive) }
+    try await store.setPolicy(rows)
+    await dispatcher.apply(changes)
+  }
+
   /// What `/health` says of each IP (contract section 1.5).
   func health() async -> [String: HealthReport.Standing] {
     let facts = await facts()
