@@ -38,7 +38,8 @@ import Testing
     "POST /v1/messages/:id/drop": ["uncertainMailIsSentAgainOrDropped"],
     "GET /v1/gates": ["aFullWindowAndAnOrganisationsLimit", "limitsRulesAndTLS"],
     "POST /credentials": ["keysOpenOnlyTheirOrganisation"], "GET /credentials": ["keysOpenOnlyTheirOrganisation"],
-    "DELETE /credentials/:apiKey": ["keysOpenOnlyTheirOrganisation"], "POST /org-limits": ["limitsRulesAndTLS"],
+    "DELETE /credentials/:apiKey": ["keysOpenOnlyTheirOrganisation"], "PATCH /credentials/:apiKey": ["aTenantSendsFromItsOwnDomainsOnly"],
+    "POST /org-limits": ["limitsRulesAndTLS"],
     "GET /org-limits/:org": ["anOrganisationsUsage"], "GET /org-limits/:org/usage": ["limitsRulesAndTLS", "anOrganisationsUsage"],
     "POST /pool-rules": ["limitsRulesAndTLS"], "GET /pool-rules/:org": ["limitsRulesAndTLS"],
     "GET /pool-rules/:org/all": ["limitsRulesAndTLS"], "DELETE /pool-rules/:org": ["limitsRulesAndTLS"],
@@ -118,7 +119,7 @@ import Testing
         #expect(answer.headers["content-type"] == "application/json", "\(route)")
       }
       let allowed = Set(routes.filter { Self.fits($0.path, route.example) }.map(\.method)).sorted()
-      let wrong = try await mta.call("PATCH", route.example, body: nil)
+      let wrong = try await mta.call(allowed.contains("PATCH") ? "PUT" : "PATCH", route.example, body: nil)
       #expect(wrong.status == 405 && wrong.body == "{\"error\":\"Method Not Allowed\"}", "\(route)")
       #expect(wrong.headers["allow"] == allowed.joined(separator: ", "), "\(route): \(wrong.headers["allow"] ?? "")")
       if route.method == "GET", route.path != "/metrics" {

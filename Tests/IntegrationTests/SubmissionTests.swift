@@ -67,6 +67,28 @@ import Testing
     }
   }
 
+  /// By this way too a tenant sends from its own domains only.
+  @Test func aKeySendsFromItsDomains() async throws {
+    let rig = try await Rig()
+    func mail(_ from: String) throws -> String { try rig.write("From: a@\(from)\r\nSubject: s\r\n\r\nText\r\n", from) }
+    let body = "{\"organizationId\":\"rival\",\"name\":\"k\",\"allowedDomains\":[\"sender.example\"]}"
+    let rival = try #require(try await rig.mta.call("POST", "/credentials", body: body).json["apiKey"] as? String)
+    let to = "u@\(Zones.domain(0))"
+    #expect(try rig.submit(mail("sender.example"), to: to, key: rival).contains("250"))
+    let refused = try rig.submit(mail("news.sender.example"), to: to, key: rival)
+    #expect(refused.contains("550") && refused.contains("not authorized to send from news.sender.example"), "\(refused)")
+    let beside = try rig.write("From: a@sender.example\r\nSender: b@other.example\r\nSubject: s\r\n\r\nText\r\n", "beside")
+    #expect(try rig.submit(beside, to: to, key: rival).contains("not authorized to send from other.example"))
+    let owner = "{\"organizationId\":\"acme\"}"
+    #expect(try await rig.mta.call("POST", "/dkim/sender.example/register", body: owner).status == 200)
+    let theirs = try rig.submit(mail("sender.example"), to: to, key: rival)
+    #expect(theirs.contains("550") && theirs.contains("another organization's"), "\(theirs)")
+    for key in [rig.key, MTAFixture.key] {
+      #expect(try rig.submit(mail("sender.example"), to: to, key: key).contains("250"), "owner, operator")
+    }
+    await rig.end()
+  }
+
   @Test func mailOfThreeProgramsArrivesWhole() async throws {
     let rig = try await Rig()
     let mta = rig.mta

@@ -54,6 +54,137 @@ import Testing
     await mta.tearDown()
   }
 
+  /// Of several tenants' domains each sends from its own: by the owner of the DKIM key, and by what its API key may say.
+  @Test func aTenantSendsFromItsOwnDomainsOnly() async throws {
+    let dns = try await NameServer(zones: Zones.separate(1))
+    defer { dns.stop() }
+    var options = MTAFixture.Options()
+    options.dns = dns
+    let mta = try await MTAFixture(options)
+    try await mta.start()
+    func register(_ domain: String, _ body: String) async throws -> MTAFixture.Answer {
+      try await mta.call("POST", "/dkim/\(domain)/register", body: body)
+    }
+    for (body, error) in [
+      ("{\"organizationId\":5}", "organizationId must be"), ("{\"organizationId\":\"system\"}", "organizationId must not be system"),
+    ] {
+      let refused = try await register("sender.example", body)
+      #expect(refused.status == 400 && (refused.json["error"] as? String ?? "").hasPrefix(error), "\(refused.body)")
+    }
+    #expect(try await register("sender.example", "{\"organizationId\":\"acme\"}").json["organizationId"] as? String == "acme")
+    try await mta.registerDKIM("shared.example")
+    func key(_ body: String) async throws -> String {
+      let answer = try await mta.call("POST", "/credentials", body: body)
+      return try #require(answer.json["apiKey"] as? String, "\(answer.body)")
+    }
+    let acme = try await key("{\"organizationId\":\"acme\",\"name\":\"k\"}")
+    let rival = try await key("{\"organizationId\":\"rival\",\"name\":\"k\",\"allowedDomains\":[\" Shared.Example\",\"shared.example\"]}")
+    let free = try await key("{\"organizationId\":\"rival\",\"name\":\"free\"}")
+    let to = "u@\(Zones.domain(0))"
+    var count = 0
+    func send(_ from: String, _ org: String, _ key: String = MTAFixture.key, path: String = "/send", dkim: String? = nil) async throws
+      -> MTAFixture.Answer
+    {
+      count += 1
+      let domain = dkim ?? String(from.split(separator: "@")[1])
+      let body = MTAFixture.body("t\(count)", to: to, org: org, ["from": "N <\(from)>", "dkimDomain": domain])
+      return try await mta.call("POST", path, body: body, key: key)
+    }
+    // The domain's owner, the operator himself, and nobody else, whatever the key.
+    #expect(try await send("a@sender.example", "acme", acme).status == 200)
+    #expect(try await send("a@sender.example", "acme").status == 200)
+    #expect(try await send("a@sender.example", "system", path: "/send/system").status == 200)
+    for (org, key) in [("rival", free), ("rival", MTAFixture.key)] {
+      let refused = try await send("a@sender.example", org, key)
+      #expect(
+        refused.status == 403 && refused.body.contains("Not authorized to") && refused.body.contains("another organization's"),
+        "\(refused.body)")
+    }
+    // Nor from above or beside a domain of its own, though above and below are aligned.
+    #expect(try await register("rival.sender.example", "{\"organizationId\":\"rival\"}").status == 200)
+    for from in ["a@sender.example", "a@news.sender.example"] {
+      let refused = try await send(from, "rival", free, dkim: "rival.sender.example")
+      #expect(refused.status == 403 && refused.body.contains("another organization's"), "\(from): \(refused.body)")
+    }
+    for from in ["a@rival.sender.example", "a@x.rival.sender.example"] {
+      #expect(try await send(from, "rival", free, dkim: "rival.sender.example").status == 200)
+    }
+    let batch =
+      "{\"template\":\(MTAFixture.body("t", to: to, org: "rival", ["to": NSNull(), "messageId": NSNull()])),\"recipients\":[{\"to\":\"\(to)\",\"messageId\":\"b1\"}]}"
+    let refusedBatch = try await mta.call("POST", "/send/batch", body: batch, key: free)
+    #expect(refusedBatch.status == 403 && refusedBatch.body.contains("template: "), "\(refusedBatch.body)")
+    // A key without an owner signs for all whose API key may say so: this domain, none below it.
+    #expect(try await send("a@shared.example", "rival", rival).status == 200)
+    for from in ["a@news.shared.example", "a@sender.example"] {
+      let refused = try await send(from, "rival", rival, dkim: "shared.example")
+      #expect(refused.status == 403 && refused.body.contains("Not authorized to send from"), "\(from): \(refused.body)")
+    }
+    #expect(try await send("a@news.shared.example", "rival", free, dkim: "shared.example").status == 200)
+
+    // A second author in another field is one.
+    for (name, value, status) in [
+      ("Sender", "Boss <b@sender.example>", 403), ("resent-from", "b@sender.example", 403), ("Sender", "b@shared.example", 200),
+      ("Sender", "b@shared.example, c@sender.example", 400), ("Resent-Sender", "{{x}}@shared.example", 400),
+    ] {
+      let body = MTAFixture.body(
+        "h\(name)\(status)", to: to, org: "rival", ["from": "a@shared.example", "dkimDomain": "shared.example", "headers": [name: value]])
+      let answer = try await mta.call("POST", "/send", body: body, key: rival)
+      #expect(answer.status == status, "\(name): \(value): \(answer.body)")
+    }
+    let mixed = ["a@shared.example", "a@news.shared.example"].enumerated().map { index, from in
+      MTAFixture.body("m\(index)", to: to, org: "rival", ["from": from, "dkimDomain": "shared.example"])
+    }
+    let results = try await mta.call("POST", "/send/batch", body: "{\"messages\":[\(mixed.joined(separator: ","))]}", key: rival)
+    #expect((results.json["results"] as? [[String: Any]])?.map { $0["status"] as? Int ?? 200 } == [200, 403], "\(results.body)")
+
+    // Limits are changed without making another key.
+    func limit(_ body: String, _ name: String, key: String = MTAFixture.key) async throws -> MTAFixture.Answer {
+      try await mta.call("PATCH", "/credentials/\(name)", body: body, key: key)
+    }
+    for body in [
+      "{}", "{\"allowedDomains\":\"a.example\"}", "{\"allowedDomains\":[\"a.example\",5]}", "{\"allowedDomains\":[\"no domain\"]}",
+    ] {
+      #expect(try await limit(body, rival).status == 400, "\(body)")
+    }
+    #expect(try await limit("{\"allowedDomains\":null}", rival, key: rival).status == 401)
+    #expect(try await limit("{\"allowedDomains\":null}", "owlat_00000000000000000000000000000000").status == 404)
+    #expect(try await send("a@shared.example", "rival", rival).status == 200, "what was refused changed nothing")
+    #expect(try await limit("{\"allowedDomains\":[]}", rival).status == 200)
+    #expect(try await send("a@shared.example", "rival", rival).status == 403)
+    let listed = try await mta.get("/credentials?organizationId=rival").json["credentials"] as? [[String: Any]] ?? []
+    let limits = listed.map { ($0["credential"] as? [String: Any])?["allowedDomains"] as? [String] }
+    #expect(limits == [[], nil])
+    #expect(try await limit("{\"allowedDomains\":null}", try #require(listed.first?["id"] as? String)).status == 200, "by its id too")
+    #expect(try await send("a@news.shared.example", "rival", rival, dkim: "shared.example").status == 200)
+
+    // Who renews a key leaves its owner; null takes it away.
+    try await mta.registerDKIM("sender.example")
+    let owners = (try await mta.get("/dkim").json["domains"] as? [[String: Any]] ?? []).map { $0["organizationId"] as? String }
+    #expect(owners == ["rival", "acme", nil])
+    #expect(try mta.command("dkim", "list").output.contains("acme"))
+    #expect(try mta.command("dkim", "add", "shared.example", "--org", "*").code == 1)
+    #expect(try mta.command("dkim", "add", "shared.example", "--org", "").code == 1)
+    #expect(try mta.command("dkim", "add", "shared.example", "--selector", "other", "--org", "acme").errors.contains("has a key already"))
+    #expect(try await send("a@shared.example", "rival", free).status == 200, "what was refused changed nothing")
+    #expect(try mta.command("dkim", "add", "shared.example", "--org", "acme").code == 0)
+    #expect(try await send("a@shared.example", "rival", free).status == 403)
+    #expect(try await register("sender.example", "{\"organizationId\":\"rival\"}").status == 409, "nobody is given another's domain")
+    #expect(try await register("sender.example", "{\"organizationId\":\"acme\"}").status == 200)
+    #expect(try mta.command("dkim", "add", "shared.example", "--org", "rival").code == 1)
+    #expect(try mta.command("dkim", "add", "shared.example", "--shared", "--org", "rival").code == 2)
+    #expect(try mta.command("dkim", "add", "shared.example", "--shared").code == 0)
+    #expect(try await send("a@shared.example", "rival", free).status == 200)
+    #expect(try await register("sender.example", "{\"organizationId\":null}").json["organizationId"] == nil)
+    #expect(try await send("a@sender.example", "rival", free).status == 200)
+    // A key without an owner below a domain that has one is that one's.
+    try await mta.registerDKIM("sub.rival.sender.example")
+    #expect(try await send("a@sub.rival.sender.example", "acme", acme).status == 403)
+    #expect(try await send("a@sub.rival.sender.example", "rival", free).status == 200)
+    let audit = try String(contentsOfFile: mta.scratch.file("s/audit.jsonl"), encoding: .utf8)
+    #expect(audit.contains("\"allowedDomains\":\"null\"") && !audit.contains(rival))
+    await mta.tearDown()
+  }
+
   @Test func ratesAreByKeyAndByAddress() async throws {
     var options = MTAFixture.Options()
     options.environment["OWLAT_LIMITS_API_RATE_PER_KEY"] = "5"

@@ -14,6 +14,13 @@ import Testing
     ("Subject: x\r\n\r\n", 554),
     ("From: a@b.example, c@d.example\r\n\r\n", 554), ("From: a@b.example\r\nFrom: a@b.example\r\n\r\n", 554), ("From: nobody\r\n\r\n", 554),
     (String(repeating: "Received: x\r\n", count: 51) + plain, 554), (String(repeating: "X: y\r\n", count: 1002) + plain, 554),
+    // A second author, as another program may see one.
+    ("From: a@b.example (x), Boss <c@d.example> (y)\r\n\r\n", 554), ("From: c@d.example, x <a@b.example>\r\n\r\n", 554),
+    ("From: Team:c@d.example;, <a@b.example>\r\n\r\n", 554), ("From: c@d.example (<a@b.example>\r\n\r\n", 554),
+    ("From: c@d.example <a@b.example>\r\n\r\n", 554), ("From: <a@b.example> <c@d.example>\r\n\r\n", 554),
+    ("From: \"x <a@b.example>\r\n\r\n", 554), ("From: x\u{2C}\u{338}c@d.example <a@b.example>\r\n\r\n", 554),
+    ("From: =?utf-8?Q?c=40d.example=00?=@b.example\r\n\r\n", 554), ("From: c\u{FF20}d.example@b.example\r\n\r\n", 554),
+    ("From: a@b.example\r\nSender: x, c@d.example\r\n\r\n", 554), ("From: a@b.example x\r\n\r\n", 554),
     ("X: " + String(repeating: "y", count: 300_000) + "\r\n" + plain, 554),
   ]
 
@@ -27,6 +34,7 @@ import Testing
 
   @Test(arguments: [
     "a@b.example", "A <a@b.example>", "a@b.example (A B)", "\"B, A\"\r\n <a@b.example>", "=?utf-8?q?=C3=BC?= <a@b.example>",
+    "\"c@d.example, (\\\"x\" J. Q. Public <a@b.example> (note (nested) \\) here)", "(before) Grüße <a@b.example>",
   ])
   func authors(from: String) throws {
     #expect(try message("From: \(from)\r\n\r\nx").author.address.description == "a@b.example")

@@ -119,7 +119,7 @@ import Testing
     #expect(try await world.store.unsettledWork(ip: "10.0.0.2").count == 1)
 
     // Nor what speaks to everybody or of the server.
-    #expect(await isForbidden { _ = try await worker.dkimDomains() })
+    #expect(await isForbidden { _ = try await RedisHash(client: worker.client, key: worker.keys.dkim).all() })
     #expect(await isForbidden { _ = try await worker.policyRows() })
     #expect(await isForbidden { _ = try await worker.liveCount() })
     for words in [

@@ -68,7 +68,7 @@ package struct RedisKeys: Sendable {
   /// String: last message number given out to a host, in blocks.
   var numbers: String { prefix + ":numbers" }
   /// Hash of DKIM keys: domain → sealed record.
-  var dkim: String { prefix + ":dkim" }
+  package var dkim: String { prefix + ":dkim" }
   /// Hash of API keys: SHA-256 → JSON row.
   package var credentials: String { prefix + ":cred" }
   /// Hash: SHA-256 of an API key → ms of its last use. Apart from the key, so that a late note cannot bring a removed key back.

@@ -844,6 +844,13 @@ local function sessions(keys, argv)
 end
 
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
+-- A row of a table that is configured, changed from what was read (argv 2) to what stands in argv 3; 0 when it is another by now.
+local function swap(keys, argv)
+  if redis.call('HGET', keys[1], argv[1]) ~= argv[2] then return 0 end
+  redis.call('HSET', keys[1], argv[1], argv[3])
+  return 1
+end
+
 local function names()
   local list = {}
   for name, suffix in pairs(NAME) do
@@ -877,4 +884,5 @@ redis.register_function { function_name = 'mta1_sessions', callback = sessions, 
 redis.register_function { function_name = 'mta1_peek', callback = peek, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_records', callback = records, flags = { 'no-writes' } }
 redis.register_function { function_name = 'mta1_migrate', callback = migrate, flags = flags }
+redis.register_function { function_name = 'mta1_swap', callback = swap, flags = flags }
 redis.register_function { function_name = 'mta1_names', callback = names, flags = { 'no-writes' } }

@@ -1,4 +1,5 @@
 import ControlProtocol
+import DeliveryPolicy
 import Foundation
 import MTAConfig
 import MailFormat
@@ -55,6 +56,12 @@ struct AdminCommands: Sendable {
       guard try await fleet.restore(arguments["address"] ?? "") else { throw Self.unknownIP(arguments) }
       await reputation.overrule(IPAddress.canonical(arguments["address"] ?? "") ?? "", now: SystemClock.now())
       return try encode(await fleet.list().filter { $0.address == IPAddress.canonical(arguments["address"] ?? "") })
+    case "ip warming" where arguments["handover"] != nil:
+      guard let handover = try? JSONDecoder().decode(WarmingHandover.self, from: Data((arguments["handover"] ?? "").utf8)) else {
+        throw APIError.bad("handover is not understood")
+      }
+      try await reputationRoutes.takeOverWarming(arguments["address"] ?? "", handover)
+      return "null"
     case "ip warming":
       let day = arguments["day"].map { Int($0) ?? 0 }
       if let day, !(1...365).contains(day) { throw APIError.bad("day must be a whole number from 1 to 365") }
@@ -79,7 +86,7 @@ struct AdminCommands: Sendable {
       guard let released = try await pauses.resume(key) else { throw APIError(status: 404, text: "\(key) is not paused") }
       return JSONObject([("scope", .text(key.scope.rawValue)), ("name", .text(key.name)), ("released", .number(Int64(released)))]).string
     case "queue pauses":
-      guard case .raw(let list) = QueueRoutes.list(pauses) else { return "[]" }
+      guard case .raw(let list) = await QueueRoutes.list(pauses) else { return "[]" }
       return list
     case "queue preview":
       let preview = try await queue.preview(
@@ -99,7 +106,9 @@ struct AdminCommands: Sendable {
     case "dkim add":
       let domain = arguments["domain"] ?? ""
       guard let ascii = DomainName.ascii(domain), DomainName.isMailDomain(ascii) else { throw APIError.bad("\(domain) is no domain name") }
-      return try await addKey(ascii, selector: arguments["selector"], pem: arguments["pem"])
+      _ = try JSONBody(object: arguments).text("org", limit: 128)
+      if let objection = arguments["org"].flatMap(Organisation.objection) { throw APIError.bad("org \(objection)") }
+      return try await addKey(ascii, arguments)
     case "send":
       let body = arguments["body"] ?? ""
       let answer = try await send.handle(.send, .master) { ByteBuffer(string: body) }
@@ -109,7 +118,9 @@ struct AdminCommands: Sendable {
   }
 
   /// Answers the record of the key that was asked for, whichever of the domain's keys that is.
-  private func addKey(_ domain: String, selector: String?, pem: String?) async throws -> String {
+  private func addKey(_ domain: String, _ arguments: [String: String]) async throws -> String {
+    let selector = arguments["selector"]
+    let owner: String?? = arguments["shared"] == nil ? arguments["org"].map { .some($0) } : .some(nil)
     func answer(_ selector: String, _ record: String, isCreated: Bool) -> String {
       JSONObject([
         ("domain", .text(domain)), ("selector", .text(selector)), ("dnsRecord", .text(record)),
@@ -117,18 +128,17 @@ struct AdminCommands: Sendable {
       ]).string
     }
     do {
-      if let pem {
+      if let pem = arguments["pem"] {
         let selector = selector ?? "s1"
-        return answer(selector, try await keys.set(domain: domain, selector: selector, pem: pem), isCreated: true)
+        return answer(selector, try await keys.set(domain: domain, selector: selector, pem: pem, organisation: owner), isCreated: true)
       }
-      let registration = try await keys.register(domain: domain, returnPathHost: nil, selector: selector)
-      if let selector, selector != registration.row.selector {
-        throw APIError(status: 409, text: "\(domain) has a key already, with selector \(registration.row.selector)")
-      }
+      let registration = try await keys.register(domain: domain, organisation: owner, selector: selector)
       return answer(registration.row.selector, registration.dnsRecord, isCreated: registration.isCreated)
     } catch let error as RenderError {
       throw APIError.bad("the key is not usable: \(error)")
-    } catch let fault as KeyStore.Fault { throw APIError.bad("the key does not fit: \(fault)") }
+    } catch let fault as KeyStore.Fault {
+      throw APIError(status: 409, text: "\(domain): \(fault)")
+    }
   }
 
   private static func unknownIP(_ arguments: [String: String]) -> APIError {
@@ -168,6 +178,7 @@ struct AdminCommands: Sendable {
     var addedAt: String
     var rotatedAt: String
     var ed25519Selector: String?
+    var organizationId: String?
 
     init(_ key: KeyStore.Listed) {
       domain = key.domain
@@ -175,6 +186,7 @@ struct AdminCommands: Sendable {
       addedAt = Timestamp.rfc3339(key.addedAt)
       rotatedAt = Timestamp.rfc3339(key.rotatedAt)
       ed25519Selector = key.ed25519Selector
+      organizationId = key.organizationId
     }
   }
 

@@ -150,10 +150,14 @@ struct DKIMCommand: ParsableCommand {
     @Argument(help: "The domain.") var domain: String
     @Option(help: "Selector of a key that is made or set.") var selector: String?
     @Option(help: "File with an RSA or Ed25519 private key in PEM; without it an RSA key is made.") var key: String?
+    @Option(help: "Organization whose mail alone the key signs; without it the owner stays, and a key without one signs for all.")
+    var org: String?
+    @Flag(help: "Takes the owner off.") var shared = false
     @OptionGroup var common: CommonOptions
 
     func run() {
       withFaults {
+        if shared, org != nil { throw CommandFault(code: 2, text: "--org or --shared, not both") }
         var pem: String?
         if let key {
           guard let text = try? String(contentsOfFile: key, encoding: .utf8) else {
@@ -161,7 +165,8 @@ struct DKIMCommand: ParsableCommand {
           }
           pem = text
         }
-        let document = try common.ask("dkim add", ["domain": domain, "selector": selector, "pem": pem])
+        let document = try common.ask(
+          "dkim add", ["domain": domain, "selector": selector, "pem": pem, "org": org, "shared": shared ? "true" : nil])
         if common.json { return print(document) }
         let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any] ?? [:]
         print("\(Table.text(value["dnsName"])) IN TXT \"\(Table.text(value["dnsRecord"]))\"")
@@ -181,7 +186,8 @@ struct DKIMCommand: ParsableCommand {
         Table.print(
           json: document,
           [
-            ("DOMAIN", "domain"), ("SELECTOR", "selector"), ("ED25519", "ed25519Selector"), ("ADDED", "addedAt"), ("ROTATED", "rotatedAt"),
+            ("DOMAIN", "domain"), ("SELECTOR", "selector"), ("ED25519", "ed25519Selector"), ("ORG", "organizationId"), ("ADDED", "addedAt"),
+            ("ROTATED", "rotatedAt"),
           ])
       }
     }

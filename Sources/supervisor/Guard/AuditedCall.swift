@@ -9,6 +9,7 @@ final class AuditedCall: Sendable {
   /// Members of a body that say what was touched. No other is written down: bodies hold keys and people's addresses.
   private static let told = [
     "organizationId", "domain", "selector", "scope", "name", "address", "ip", "pool", "day", "mode", "reason", "pattern", "provider",
+    "allowedDomains",
   ]
   private static let largestBody = 64 << 10
 
@@ -32,8 +33,15 @@ final class AuditedCall: Sendable {
       let object = (try? JSONSerialization.jsonObject(with: Data(body.readableBytesView))) as? [String: Any]
     else { return }
     for name in Self.told {
-      guard let value = object[name], value is String || value is NSNumber else { continue }
-      details.withLock { $0[name] = $0[name] ?? "\(value)" }
+      let text: String
+      switch object[name] {
+      case let value as String: text = value
+      case let value as NSNumber: text = "\(value)"
+      case let value as [String]: text = value.joined(separator: " ")
+      case is NSNull: text = "null"
+      default: continue
+      }
+      details.withLock { $0[name] = $0[name] ?? text }
     }
   }
 
@@ -42,7 +50,7 @@ final class AuditedCall: Sendable {
     switch principal {
     case .anonymous: who = "anonymous"
     case .master: who = "master key"
-    case .organisation(let name): who = "key \(token.map { String(Credentials.id($0).prefix(12)) } ?? "?") of \(name)"
+    case .organisation(let name, _): who = "key \(token.map { String(Credentials.id($0).prefix(12)) } ?? "?") of \(name)"
     }
     let isDone = (200..<300).contains(answer.status.code)
     await audit.note(

@@ -143,7 +143,9 @@ extension APIServer {
       var privateKey: String?
     }
     let data = Data((try await call.body()).readableBytesView)
-    guard (try? JSONSerialization.jsonObject(with: data)) is [String: Any] else { throw APIError.bad("Request body must be valid JSON") }
+    guard let object = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
+      throw APIError.bad("Request body must be valid JSON")
+    }
     guard let body = try? JSONDecoder().decode(Body.self, from: data), let domainText = body.domain, !domainText.isEmpty,
       let selector = body.selector, !selector.isEmpty, let pem = body.privateKey, !pem.isEmpty
     else { throw APIError.bad("domain, selector, and privateKey are required") }
@@ -151,31 +153,56 @@ extension APIServer {
       throw APIError.bad("domain must be a domain name")
     }
     guard DomainName.isHostName(selector) else { throw APIError.bad("selector must be a DNS label") }
-    do { try await parts.keys.set(domain: domain, selector: selector, pem: pem) } catch let error as RenderError {
+    let owner = try owner(object)
+    do { try await parts.keys.set(domain: domain, selector: selector, pem: pem, organisation: owner) } catch let error as RenderError {
       throw APIError.bad("privateKey is not usable: \(error)")
-    } catch let fault as KeyStore.Fault { throw APIError.bad("privateKey does not fit: \(fault)") }
+    } catch KeyStore.Fault.isAnothers { throw Self.isAnothers } catch let fault as KeyStore.Fault {
+      throw APIError.bad("privateKey does not fit: \(fault)")
+    }
     return HTTPAnswer(
       .ok, JSONObject([("success", .bool(true)), ("domain", .text(domain)), ("selector", .text(selector))]).string)
   }
 
   private static func register(_ call: APIRequest, _ parts: APIParts) async throws -> HTTPAnswer {
     let domain = try domain(call)
-    let registration = try await parts.keys.register(domain: domain, returnPathHost: try returnPathHost(await call.body()))
+    let object = try object(await call.body())
+    let registration: KeyStore.Registration
+    do {
+      registration = try await parts.keys.register(
+        domain: domain, returnPathHost: try returnPathHost(object), organisation: try owner(object))
+    } catch KeyStore.Fault.isAnothers { throw Self.isAnothers }
     var fields: [(String, JSONObject.Value)] = [
       ("success", .bool(true)), ("domain", .text(domain)), ("selector", .text(registration.row.selector)),
       ("dnsRecord", .text(registration.dnsRecord)), ("created", .bool(registration.isCreated)),
     ]
     if let host = registration.row.returnPathHost { fields.append(("returnPathHost", .text(host))) }
+    if let owner = registration.row.organizationId { fields.append(("organizationId", .text(owner))) }
     return HTTPAnswer(.ok, JSONObject(fields).string)
   }
 
-  /// Absent leaves it, null clears it.
-  private static func returnPathHost(_ body: ByteBuffer) throws(APIError) -> String?? {
-    guard body.readableBytes > 0 else { return nil }
+  private static let isAnothers = APIError(status: 409, text: "\(KeyStore.Fault.isAnothers)")
+
+  /// A body that may be left out.
+  private static func object(_ body: ByteBuffer) throws(APIError) -> [String: Any] {
+    guard body.readableBytes > 0 else { return [:] }
     guard let value = try? JSONSerialization.jsonObject(with: Data(body.readableBytesView), options: [.fragmentsAllowed]) else {
       throw .bad("Request body must be valid JSON")
     }
     guard let object = value as? [String: Any] else { throw .bad("Request body must be a JSON object") }
+    return object
+  }
+
+  /// Whose mail alone a key signs. Absent leaves it, null clears it.
+  private static func owner(_ object: [String: Any]) throws(APIError) -> String?? {
+    guard let value = object["organizationId"] else { return nil }
+    if value is NSNull { return .some(nil) }
+    guard let name = try JSONBody(object: object).text("organizationId", limit: 128) else { return nil }
+    if let objection = Organisation.objection(name) { throw .bad("organizationId \(objection)") }
+    return .some(name)
+  }
+
+  /// Absent leaves it, null clears it.
+  private static func returnPathHost(_ object: [String: Any]) throws(APIError) -> String?? {
     guard let host = object["returnPathHost"] else { return nil }
     if host is NSNull { return .some(nil) }
     guard let text = host as? String, DomainName.isMailDomain(text) else {

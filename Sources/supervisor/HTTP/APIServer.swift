@@ -167,8 +167,8 @@ struct APIServer: Sendable {
     } else {
       guard case .tenant = access else { throw .unauthorized }
       do {
-        guard let organisation = try await credentials.organisation(of: token) else { throw APIError.unauthorized }
-        principal = .organisation(organisation)
+        guard let holder = try await credentials.principal(token) else { throw APIError.unauthorized }
+        principal = holder
       } catch let error as APIError { throw error } catch { throw Intake.away }
     }
     if let wait = keyRate.refusal(Credentials.id(token)) { throw .tooMany(wait) }

@@ -151,7 +151,7 @@ struct BatchHandler: Sendable {
       base.content.isTemplate = true
       base.readCampaign(body)
       let names = Template.names(of: base.content)
-      let host = try await send.returnPathHost(base.dkimDomain)
+      let host = try await send.authorise(base, principal)
       let packed = Intake.pack(base.content)
       return Shared(
         base: base, names: names.all, headerNames: names.inHeaders, hash: packed.hash, packed: packed.octets, size: packed.size,

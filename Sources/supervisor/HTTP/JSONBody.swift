@@ -52,6 +52,23 @@ struct JSONBody {
     return domain
   }
 
+  /// Domain names as A-labels, each once, in their order; nil when absent or null.
+  func domains(_ name: String, max: Int) throws(APIError) -> [String]? {
+    guard has(name) else { return nil }
+    guard let list = object[name] as? [String], list.count <= max else {
+      throw .bad("\(name) must be a list of at most \(max) domain names")
+    }
+    var domains: [String] = []
+    var seen: Set<String> = []
+    for (index, text) in list.enumerated() {
+      guard let domain = DomainName.ascii(text.trimmingCharacters(in: .whitespaces)), DomainName.isMailDomain(domain) else {
+        throw .bad("\(name)[\(index)] must be a domain name")
+      }
+      if seen.insert(domain).inserted { domains.append(domain) }
+    }
+    return domains
+  }
+
   func objects(_ name: String, max: Int) throws(APIError) -> [JSONBody]? {
     guard has(name) else { return nil }
     guard let list = object[name] as? [[String: Any]] else { throw .bad("\(name) must be a list of objects") }

@@ -54,7 +54,7 @@ struct SendHandler: Sendable {
   func ready(_ body: SendBody, _ mode: SendMode, _ principal: Principal) async throws(APIError) -> Intake.Ready {
     var submission = try validator.validate(body, mode: mode, scope: principal.scope, now: clock())
     submission.readCampaign(body)
-    let host = try await returnPathHost(submission.dkimDomain)
+    let host = try await authorise(submission, principal)
     do {
       try await route(&submission)
       submission.objection = try await screen.objection(to: submission.content, dkimDomain: submission.dkimDomain)
@@ -65,22 +65,24 @@ struct SendHandler: Sendable {
       warnings: await bulk.warnings(about: submission))
   }
 
-  /// The domain's own return-path host, if it has one.
-  /// - Throws: 400 when the domain has no key: mail is not sent unsigned.
-  func returnPathHost(_ dkimDomain: String) async throws(APIError) -> String? {
-    let row: KeyStore.Row?
-    do { row = try await keys.row(dkimDomain) } catch { throw Intake.away }
-    guard let row else {
-      throw .bad("No DKIM key for dkimDomain \(dkimDomain): register one with POST /dkim/\(dkimDomain)/register")
-    }
+  /// - Returns: the signing domain's own return-path host, if it has one.
+  /// - Throws: 400 when the domain has no key: mail is not sent unsigned; 403 when organisation or key may not send as these authors.
+  func authorise(_ submission: Submission, _ principal: Principal) async throws(APIError) -> String? {
+    let domain = submission.dkimDomain
+    let (row, objection): (KeyStore.Row?, String?)
+    do {
+      row = try await keys.row(domain)
+      objection = try await SenderRights(keys: keys).objection(
+        to: submission.authorDomains, signing: domain, organisation: submission.organisation, allowed: principal.allowedDomains)
+    } catch { throw Intake.away }
+    if let objection { throw .forbidden(objection.prefix(1).uppercased() + objection.dropFirst()) }
+    guard let row else { throw .bad("No DKIM key for dkimDomain \(domain): register one with POST /dkim/\(domain)/register") }
     return row.returnPathHost
   }
 
   /// Whose IPs carry it: the organisation's rule, else what the request said.
   func route(_ submission: inout Submission) async throws {
-    let author = submission.content.authorAddress.split(separator: "@").last.map { $0.lowercased() }
-    guard
-      let rule = try await rules.rule(submission.organisation, from: author, to: submission.recipient.domain)
+    guard let rule = try await rules.rule(submission.organisation, from: submission.authorDomains.first, to: submission.recipient.domain)
     else { return }
     if let pool = rule.pool { submission.pool = pool }
     if let address = rule.dedicatedIp { submission.dedicatedIP = address }
@@ -95,6 +97,13 @@ struct SendHandler: Sendable {
 }
 
 extension Submission {
+  /// Domains of From, which comes first, and of fields that name a sender too.
+  var authorDomains: [String] {
+    let others = content.headers.filter { SenderRights.senders.contains($0.name.lowercased()) }
+    return ([content.authorAddress] + others.compactMap { Mailbox($0.value)?.address.description })
+      .compactMap { $0.split(separator: "@").last.map(String.init) }
+  }
+
   /// Which campaign it belongs to, by its field or by upstream's header, and whether it is one's.
   mutating func readCampaign(_ body: SendBody) {
     if campaignID == nil { campaignID = BulkSenders.campaign(content.headers) }

@@ -80,13 +80,7 @@ struct PostmasterRelay: Sendable {
 
   /// The domain that signs for us, when one of ours has a key; else the mail goes out with its own signatures only.
   private func signingDomain() async throws -> String {
-    var labels = config.bounce.domain.split(separator: ".")
-    while labels.count > 1 {
-      let domain = labels.joined(separator: ".")
-      if try await keys.row(domain) != nil { return domain }
-      labels.removeFirst()
-    }
-    return ""
+    try await keys.nearest(config.bounce.domain)?.domain ?? ""
   }
 
   private func trace(_ mail: ReceivedMail, _ id: String) -> String {

@@ -1,3 +1,4 @@
+import Foundation
 import MailFormat
 import MailModel
 
@@ -9,8 +10,10 @@ extension SendValidator {
     // A bare CR or LF could end the message early at a lenient server (SMTP smuggling).
     guard Self.hasCleanLineEnds(octets) else { throw .bad("sealedMimeBase64 must use CRLF line ends only") }
     let fields = Self.headerFields(octets)
-    func values(_ name: String) -> [String] { fields.filter { $0.name.lowercased() == name }.map(\.value) }
-    guard values("from").count == 1, let from = Self.author(values("from")[0]),
+    func values(_ name: String) -> [String] {
+      fields.filter { $0.name.lowercased().trimmingCharacters(in: .whitespaces) == name }.map(\.value)
+    }
+    guard values("from").count == 1, let from = Mailbox(values("from")[0]),
       from.address.normalised == author.address.normalised
     else { throw .bad("sealedMimeBase64 From must equal \"from\"") }
     guard values("subject") == ["..."] else { throw .bad("sealedMimeBase64 Subject must be \"...\"") }

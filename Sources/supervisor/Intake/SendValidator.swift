@@ -147,8 +147,8 @@ struct SendValidator: Sendable {
     }
     switch mode {
     case .system where organisation != Organisation.system: throw .forbidden("System intake requires the master credential")
-    case .postbox where organisation != "postbox": throw .forbidden("Postbox intake requires the master credential")
-    case .send where organisation == "postbox": throw .bad("Postbox mail must use /send/postbox")
+    case .postbox where organisation != Organisation.postbox: throw .forbidden("Postbox intake requires the master credential")
+    case .send where organisation == Organisation.postbox: throw .bad("Postbox mail must use /send/postbox")
     case .send:
       if let objection = Organisation.objection(organisation) { throw .bad("organizationId \(objection)") }
     case .system, .postbox: break
@@ -236,6 +236,9 @@ struct SendValidator: Sendable {
       }
       guard value.utf8.count <= 998 else { throw .bad("headers.\(name) must be at most 998 octets") }
       guard !Self.hasControl(value) else { throw .bad("headers.\(name) must not contain line breaks or control characters") }
+      if SenderRights.senders.contains(name.lowercased()), value.contains("{{") || Mailbox(value) == nil {
+        throw .bad("headers.\(name) must be one address, without placeholders")
+      }
       if !MessageRenderer.isStructural(name) { fields.append(HeaderField(name: name, value: value)) }
     }
     return fields
@@ -348,15 +351,16 @@ struct SendValidator: Sendable {
       }
   }
 
-  /// `addr` or `Name <addr>`; never with a line break (contract section 1.2).
+  /// `addr` or `Name <addr>`; never with a line break (contract section 1.2). The field is written anew from it: what leaves as it came
+  /// is a ``Mailbox``.
   static func author(_ text: String) -> (name: String?, address: EmailAddress)? {
     guard !hasControl(text), text.utf8.count <= 998 else { return nil }
     let trimmed = text.trimmingCharacters(in: .whitespaces)
     guard trimmed.hasSuffix(">"), let open = trimmed.lastIndex(of: "<") else {
-      return EmailAddress(trimmed).map { (nil, $0) }
+      return Mailbox.address(trimmed).map { (nil, $0) }
     }
     let inside = trimmed[trimmed.index(after: open)...].dropLast()
-    guard let address = EmailAddress(inside) else { return nil }
+    guard let address = Mailbox.address(inside) else { return nil }
     var name = trimmed[..<open].trimmingCharacters(in: .whitespaces)
     if name.hasPrefix("\""), name.hasSuffix("\""), name.count >= 2 {
       name = String(name.dropFirst().dropLast()).replacing("\\\"", with: "\"").replacing("\\\\", with: "\\")

@@ -11,8 +11,6 @@ import SMTPServer
 /// checks and the same intake as `/send`. 250 means: durably accepted, all of them.
 struct SubmissionReceiver: MailReceiver {
   static let maxSize = 25 << 20
-  /// Whose mail the master key's is (contract section 12.3).
-  static let masterOrganisation = "__master__"
 
   let config: MTAConfig
   let send: SendHandler
@@ -40,10 +38,10 @@ struct SubmissionReceiver: MailReceiver {
       return .refused(Self.reply(454, "4.7.0 too many wrong passwords from your address, try again later"))
     }
     if Digest.isEqual(Digest.sha256(Array(password.utf8)), Digest.sha256(Array(config.api.masterKey.utf8))) {
-      return .ok(InboundAccount(organisation: Self.masterOrganisation, keyID: Credentials.id(password)))
+      return .ok(InboundAccount(organisation: Organisation.master, keyID: Credentials.id(password)))
     }
     do {
-      if let organisation = try await credentials.organisation(of: password) {
+      if let organisation = try await credentials.principal(password)?.scope {
         // A key of another version's, or one that was brought over.
         if let objection = Organisation.objection(organisation) {
           return .refused(Self.reply(535, "5.7.8 the key's organizationId \(objection)"))
@@ -83,14 +81,15 @@ struct SubmissionReceiver: MailReceiver {
 
   private func accept(_ mail: ReceivedMail) async throws -> SMTPReply {
     if let refusal = send.admission.refusal { throw refusal }
-    guard let organisation = mail.session.account?.organisation else { throw SMTPRefusal(530, "5.7.0 authentication is required") }
+    guard let account = mail.session.account else { throw SMTPRefusal(530, "5.7.0 authentication is required") }
+    let organisation = account.organisation
     let octets = try mail.content.octets()
     let message = try SubmittedMessage(octets)
     guard !message.isInternationalised || mail.parameters["SMTPUTF8"] != nil else {
       throw SMTPRefusal(554, "5.6.7 the header has octets beyond ASCII: SMTPUTF8 is needed")
     }
     let identity = try SubmissionIdentity(organisation: organisation, message: message, parameters: mail.parameters)
-    let (dkimDomain, returnPathHost) = try await signing(message.author.address.domain)
+    let (dkimDomain, returnPathHost) = try await authorise(message, account)
     try await screen(octets, message, dkimDomain)
     var content = MessageContent(
       authorName: message.author.name, authorAddress: message.author.address.description, subject: message.subject)
@@ -132,15 +131,25 @@ struct SubmissionReceiver: MailReceiver {
     return submission
   }
 
-  /// The author's domain, or the one above it that has a key.
-  private func signing(_ author: String) async throws -> (domain: String, returnPathHost: String?) {
-    var domain = author[...]
-    while DomainName.isMailDomain(domain) {
-      if let row = try await send.keys.row(String(domain)) { return (String(domain), row.returnPathHost) }
-      guard let dot = domain.firstIndex(of: ".") else { break }
-      domain = domain[domain.index(after: dot)...]
+  /// - Returns: the author's domain, or the one above it that has a key, which signs.
+  private func authorise(_ message: SubmittedMessage, _ account: InboundAccount) async throws -> (domain: String, returnPathHost: String?) {
+    var principal = Principal.master
+    if account.organisation != Organisation.master {
+      // Sessions last: a key that was taken back or limited meanwhile is.
+      guard let now = try await credentials.principal(id: account.keyID) else { throw SMTPRefusal(550, "5.7.8 the API key is no more") }
+      principal = now
     }
-    throw SMTPRefusal(550, "5.7.1 no DKIM key for the From domain \(author): register one with POST /dkim/\(author)/register")
+    let author = message.author.address.domain
+    let signing = try await send.keys.nearest(author)
+    if let objection = try await SenderRights(keys: send.keys).objection(
+      to: message.authorDomains, signing: signing?.domain ?? author, organisation: account.organisation, allowed: principal.allowedDomains)
+    {
+      throw SMTPRefusal(550, "5.7.1 \(objection)")
+    }
+    guard let signing else {
+      throw SMTPRefusal(550, "5.7.1 no DKIM key for the From domain \(author): register one with POST /dkim/\(author)/register")
+    }
+    return (signing.domain, signing.row.returnPathHost)
   }
 
   private func screen(_ octets: [UInt8], _ message: SubmittedMessage, _ dkimDomain: String) async throws {

@@ -34,6 +34,8 @@ struct SubmittedMessage: Sendable {
   private let fields: [Field]
   private let body: ArraySlice<UInt8>
   let author: (name: String?, address: EmailAddress)
+  /// Domains of From, which comes first, and of fields that name a sender too.
+  let authorDomains: [String]
   let subject: String
   /// The Message-ID, when it has the form of one (RFC 5322 §3.6.4).
   let messageIDField: String?
@@ -46,10 +48,18 @@ struct SubmittedMessage: Sendable {
       throw SMTPRefusal(554, "5.4.6 too many hops: a mail loop")
     }
     let from = fields.filter { $0.name == "from" }
-    guard from.count == 1, let author = Self.author(from[0].text) else {
-      throw SMTPRefusal(554, "5.6.0 exactly one From field with exactly one address is needed")
+    guard from.count == 1, let author = Mailbox(from[0].text) else {
+      throw SMTPRefusal(554, "5.6.0 exactly one From field with exactly one address is needed, special characters of its name in quotes")
     }
-    self.author = author
+    self.author = (author.name.map { EncodedWords.decode(Array($0.utf8)) }, author.address)
+    var domains = [author.address.domain]
+    for field in fields where SenderRights.senders.contains(field.name) {
+      guard let sender = Mailbox(field.text) else {
+        throw SMTPRefusal(554, "5.6.0 \(field.name) must be exactly one address, special characters of its name in quotes")
+      }
+      domains.append(sender.address.domain)
+    }
+    authorDomains = domains
     subject = fields.first { $0.name == "subject" }.map { String(EncodedWords.decode(Array($0.value.prefix(998))).prefix(998)) } ?? ""
     let id = fields.first { $0.name == "message-id" }?.text ?? ""
     messageIDField = id.utf8.count <= 250 && id.hasPrefix("<") && id.hasSuffix(">") && id.contains("@") && !id.contains(" ") ? id : nil
@@ -104,13 +114,5 @@ struct SubmittedMessage: Sendable {
     }
     guard !fields.isEmpty else { throw SMTPRefusal(554, "5.6.0 the message has no header") }
     return (fields, [])
-  }
-
-  /// `Name <addr>`, `addr` or the old `addr (Name)`.
-  private static func author(_ text: String) -> (name: String?, address: EmailAddress)? {
-    var text = text
-    if !text.hasSuffix(">"), text.hasSuffix(")"), let open = text.firstIndex(of: "(") { text = String(text[..<open]) }
-    guard let author = SendValidator.author(text) else { return nil }
-    return (author.name.map { EncodedWords.decode(Array($0.utf8)) }, author.address)
   }
 }

@@ -18,9 +18,9 @@ actor ConfiguredTable<Row: Codable & Sendable> {
   /// The rows that exist of these keys; one call to Redis for all that are not fresh.
   func rows(_ keys: [String]) async throws -> [String: Row] {
     let now = SystemClock.now()
+    if known.count > 50_000 { known = [:] }
     let stale = keys.filter { key in known[key].map { now - $0.at >= Self.memory } ?? true }
     if !stale.isEmpty {
-      if known.count > 50_000 { known = [:] }
       for (key, text) in zip(stale, try await hash.get(stale)) { known[key] = (text.flatMap(Self.decode), now) }
     }
     return Dictionary(keys.compactMap { key in known[key]?.row.map { (key, $0) } }, uniquingKeysWith: { first, _ in first })
@@ -34,6 +34,18 @@ actor ConfiguredTable<Row: Codable & Sendable> {
   func set(_ key: String, _ row: Row) async throws {
     try await hash.set(key, String(decoding: try JSONEncoder().encode(row), as: UTF8.self))
     known[key] = (row, SystemClock.now())
+  }
+
+  /// Changes a row from what Redis has; nil when it has none. A row that is removed meanwhile stays removed.
+  func change(_ key: String, _ step: (inout Row) -> Void) async throws -> Row? {
+    for _ in 0..<10 {
+      guard let text = try await hash.get(key), var row = Self.decode(text) else { return nil }
+      step(&row)
+      guard try await hash.swap(key, from: text, to: String(decoding: try JSONEncoder().encode(row), as: UTF8.self)) else { continue }
+      known[key] = (row, SystemClock.now())
+      return row
+    }
+    throw RedisError.unexpected("a row changes all the time")
   }
 
   func remove(_ key: String) async throws -> Bool {

@@ -7,11 +7,12 @@ import Redis
 enum Principal: Sendable, Equatable {
   case anonymous
   case master
-  case organisation(String)
+  /// By a key of its own; `allowedDomains` are those that its mail's From may name, nil = any.
+  case organisation(String, allowedDomains: [String]?)
 
   /// The organisation whose mail alone it may touch; nil = all.
   var scope: String? {
-    if case .organisation(let name) = self { return name }
+    if case .organisation(let name, _) = self { return name }
     return nil
   }
 }
@@ -27,7 +28,11 @@ struct Credentials: Sendable {
     var lastUsedAt: Milliseconds?
     /// What a list shows of the key.
     var prefix: String
+    /// Domains (A-labels) that From may name; none in an empty list, any when nil.
+    var allowedDomains: [String]?
   }
+
+  static let mostDomains = 1_000
 
   /// `lastUsedAt` is written at most this often.
   private static let usedResolution: Milliseconds = 60_000
@@ -41,21 +46,34 @@ struct Credentials: Sendable {
   }
 
   /// - Returns: the key itself, told this once.
-  func create(organisation: String, name: String) async throws -> (key: String, row: Row) {
+  func create(organisation: String, name: String, allowedDomains: [String]?) async throws -> (key: String, row: Row) {
     let key = "owlat_" + Digest.hex(Digest.randomBytes(16))
     let row = Row(
-      organizationId: organisation, name: name, createdAt: SystemClock.now(), lastUsedAt: nil, prefix: String(key.prefix(10)))
+      organizationId: organisation, name: name, createdAt: SystemClock.now(), lastUsedAt: nil, prefix: String(key.prefix(10)),
+      allowedDomains: allowedDomains)
     try await table.set(Self.id(key), row)
     return (key, row)
   }
 
   /// Whose key this is; nil when nobody's.
-  func organisation(of key: String) async throws -> String? {
-    let id = Self.id(key)
-    guard Self.isWellFormed(key), let row = try await table.row(id) else { return nil }
+  func principal(_ key: String) async throws -> Principal? {
+    guard Self.isWellFormed(key) else { return nil }
+    return try await principal(id: Self.id(key))
+  }
+
+  func principal(id: String) async throws -> Principal? {
+    guard let row = try await table.row(id) else { return nil }
     let now = SystemClock.now()
     if now - ((try? await uses.row(id)) ?? 0) >= Self.usedResolution { try? await uses.set(id, now) }
-    return row.organizationId
+    return .organisation(row.organizationId, allowedDomains: row.allowedDomains)
+  }
+
+  /// - Parameters:
+  ///   - key: the key, or the id that a list shows.
+  ///   - allowedDomains: nil = any.
+  /// - Returns: the row as it is now; nil when there is no such key.
+  func limit(_ key: String, to allowedDomains: [String]?) async throws -> Row? {
+    try await table.change(Self.isWellFormed(key) ? Self.id(key) : key) { $0.allowedDomains = allowedDomains }
   }
 
   func list(organisation: String?) async throws -> [(id: String, row: Row)] {

@@ -22,6 +22,7 @@ struct TenantRoutes: Sendable {
         }
         return HTTPAnswer(.ok, JSONObject([("success", .bool(true))]).string)
       },
+      APIRoute(method: .patch, path: "/credentials/:apiKey", access: .master, handler: limitCredential),
       APIRoute(method: .post, path: "/org-limits", access: .master, handler: setLimits),
       APIRoute(method: .get, path: "/org-limits/:org", access: .master) {
         HTTPAnswer(.ok, try await usage($0.parameters["org"] ?? "").string)
@@ -69,9 +70,21 @@ struct TenantRoutes: Sendable {
       let name = try body.text("name", limit: 200)
     else { throw APIError.bad("organizationId and name are required") }
     if let objection = Organisation.objection(organisation) { throw APIError.bad("organizationId \(objection)") }
-    let (key, row) = try await credentials.create(organisation: organisation, name: name)
+    let (key, row) = try await credentials.create(
+      organisation: organisation, name: name, allowedDomains: try body.domains("allowedDomains", max: Credentials.mostDomains))
     return HTTPAnswer(
       .ok, JSONObject([("success", .bool(true)), ("apiKey", .text(key)), ("credential", .raw(Self.json(row).string))]).string)
+  }
+
+  /// Null lifts the limit; an empty list lets the key send from no domain.
+  @Sendable private func limitCredential(_ call: APIRequest) async throws -> HTTPAnswer {
+    let body = try await call.json()
+    guard body.object["allowedDomains"] != nil else { throw APIError.bad("allowedDomains is required: a list of domain names, or null") }
+    let domains = try body.domains("allowedDomains", max: Credentials.mostDomains)
+    guard let row = try await credentials.limit(call.parameters["apiKey"] ?? "", to: domains) else {
+      throw APIError(status: 404, text: "Credential not found")
+    }
+    return HTTPAnswer(.ok, JSONObject([("success", .bool(true)), ("credential", .raw(Self.json(row).string))]).string)
   }
 
   /// The key itself is never shown again: what upstream calls `apiKey` here is its beginning too.
@@ -91,6 +104,7 @@ struct TenantRoutes: Sendable {
       ("organizationId", .text(row.organizationId)), ("name", .text(row.name)), ("createdAt", .number(row.createdAt)),
     ])
     object.add("lastUsedAt", row.lastUsedAt)
+    if let domains = row.allowedDomains { object.fields.append(("allowedDomains", JSONObject.list(domains))) }
     return object
   }
 
