@@ -91,6 +91,7 @@ build() {
   case "$target" in
   JSONStream) sources+=(Sources/supervisor/Intake/JSONStream.swift) ;;
   AppendOnly) sources+=(Sources/supervisor/Embedded/AppendOnly{File,Reader}.swift) ;;
+  Submission) sources+=(Sources/supervisor/Intake/Mailbox.swift Sources/supervisor/Submission/SubmittedMessage.swift) ;;
   Inspector) sources+=(Sources/supervisor/Intake/Inspection/Inspect{orDialect,ionError}.swift) ;;
   esac
   [ -e "$work/$target" ] && [ -z "$(find "${sources[@]}" "$work"/lib*.a -newer "$work/$target" -print -quit)" ] && return

@@ -99,7 +99,7 @@ struct SendHandler: Sendable {
 extension Submission {
   /// Domains of From, which comes first, and of fields that name a sender too.
   var authorDomains: [String] {
-    let others = content.headers.filter { SenderRights.senders.contains($0.name.lowercased()) }
+    let others = content.headers.filter { Mailbox.senderFields.contains($0.name.lowercased()) }
     return ([content.authorAddress] + others.compactMap { Mailbox($0.value)?.address.description })
       .compactMap { $0.split(separator: "@").last.map(String.init) }
   }

@@ -3,6 +3,9 @@ import MailModel
 /// One mailbox of a field that leaves as it came (RFC 5322 §3.4, RFC 6532). Strict: no mail program is to see another author in it than
 /// we. Read by scalars, since a mark that joins its neighbour hides nothing from others.
 struct Mailbox: Equatable {
+  /// Fields beside From, in lower case, that say of somebody that the mail is his (RFC 5322 §3.6.2, §3.6.6).
+  static let senderFields: Set<String> = ["sender", "resent-from", "resent-sender"]
+
   /// Without quotes; encoded words are not decoded.
   var name: String?
   var address: EmailAddress
@@ -10,7 +13,7 @@ struct Mailbox: Equatable {
   /// `addr`, `phrase <addr>` or the old `addr (comment)`. Nil for a list, a group, a name with special characters outside quotes, a
   /// comment that is not closed, anything but comments behind the address.
   init?(_ text: String) {
-    guard !SendValidator.hasControl(text), text.utf8.count <= 998 else { return nil }
+    guard text.utf8.count <= 998, !text.unicodeScalars.contains(where: Self.isControl) else { return nil }
     var reader = MailboxReader(text)
     var words: [String] = []
     var plain: [String] = []
@@ -43,6 +46,10 @@ struct Mailbox: Equatable {
       !address.localPart.hasPrefix("=?")
     else { return nil }
     return address
+  }
+
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar != "\t" && [.control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
   }
 
   private static func hasAt(_ word: String) -> Bool { word.unicodeScalars.contains("@") }

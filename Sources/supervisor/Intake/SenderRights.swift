@@ -3,14 +3,11 @@ import MailModel
 /// Who may send as whom: by the domains of the API key, and by the owners of DKIM keys. Judged when a message is accepted, the same for
 /// every way in.
 struct SenderRights: Sendable {
-  /// Fields of a message, in lower case, that say of somebody that the mail is his (RFC 5322 §3.6.2, §3.6.6).
-  static let senders: Set<String> = ["sender", "resent-from", "resent-sender"]
-
   let keys: KeyStore
 
   /// Why not, as a text to go on after a code; nil when all of them may stand there.
   /// - Parameters:
-  ///   - authors: domains (A-labels) of From and of ``senders``.
+  ///   - authors: domains (A-labels) of From and of ``Mailbox/senderFields``.
   ///   - signing: the domain whose key signs.
   ///   - allowed: the API key's domains; nil = any.
   /// - Throws: while Redis is away.

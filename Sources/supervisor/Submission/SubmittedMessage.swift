@@ -53,7 +53,7 @@ struct SubmittedMessage: Sendable {
     }
     self.author = (author.name.map { EncodedWords.decode(Array($0.utf8)) }, author.address)
     var domains = [author.address.domain]
-    for field in fields where SenderRights.senders.contains(field.name) {
+    for field in fields where Mailbox.senderFields.contains(field.name) {
       guard let sender = Mailbox(field.text) else {
         throw SMTPRefusal(554, "5.6.0 \(field.name) must be exactly one address, special characters of its name in quotes")
       }
