@@ -37,7 +37,9 @@ import Testing
     }
     #expect(said["leak"] == "ENOMEM")
     for shut in [
-      "socket-netlink", "socket-packet", "socket-datagram", "socket-raw", "accept", "fork", "vfork-clone", "thread-fork", "kill-parent",
+      "socket-netlink", "socket-packet", "socket-datagram", "socket-raw", "accept", "fork", "vfork-clone", "thread-fork",
+      "thread-namespace", "truncate",
+      "kill-parent",
       "process-vm", "unshare", "mount", "bpf", "perf", "keyctl", "io_uring", "userfaultfd", "setuid",
     ] { #expect(said[shut] == "EPERM", "\(shut): \(said[shut] ?? "-")") }
     #expect(said["newest"] == "ENOSYS")

@@ -123,6 +123,9 @@ int shim_confine_files(const char *writable, const char *extra) {
 #endif
 /* The highest number that was looked at (mseal); what came later answers ENOSYS, as on an older kernel. */
 #define NEWEST_CALL 462
+/* A thread with one of these is in a namespace of its own. */
+#define NAMESPACES \
+  (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
 static const int killed[] = {SYS_execve, SYS_execveat, SYS_ptrace, SYS_listen};
 
@@ -141,6 +144,7 @@ static const int refused[] = {
   /* mounts and other views of files */
   SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsconfig, SYS_fsmount,
   SYS_fspick, SYS_mount_setattr, SYS_mknodat, SYS_name_to_handle_at, SYS_open_by_handle_at, SYS_fanotify_init,
+  SYS_truncate, /* by path: Landlock judges it from 6.2 on */
   SYS_quotactl, SYS_quotactl_fd, SYS_swapon, SYS_swapoff, SYS_acct, SYS_vhangup,
   /* users and capabilities */
   SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid, SYS_setfsgid,
@@ -233,8 +237,9 @@ int shim_confine_calls(int resolves, int signals) {
   for (size_t index = 0; index < COUNT(refused); index++) rule(&p, refused[index], ERRNO(EPERM));
   /* Its flags are in memory, where a filter cannot look: the C library then falls back to clone. */
   rule(&p, SYS_clone3, ERRNO(ENOSYS));
-  equals(&p, SYS_clone, 0, 4);
+  equals(&p, SYS_clone, 0, 5);
   load_argument(&p, 0);
+  put(&p, BPF_JMP | BPF_JSET | BPF_K, 1, 0, NAMESPACES);
   put(&p, BPF_JMP | BPF_JSET | BPF_K, 1, 0, CLONE_THREAD);
   answer(&p, ERRNO(EPERM));
   answer(&p, SECCOMP_RET_ALLOW);
