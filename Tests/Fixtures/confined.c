@@ -50,7 +50,7 @@ int main(int count, char **words) {
   say("accept", accept(listener, NULL, NULL));
   say("fork", fork());
   say("vfork-clone", syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
-  say("thread-namespace", syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWNET, 0, 0, 0, 0));
+  say("thread-namespace", syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWUSER, 0, 0, 0, 0));
   say("truncate", truncate(inside, 0));
   say("kill-parent", kill(getppid(), 0));
   say("kill-self", kill(getpid(), 0));

@@ -10,15 +10,18 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard let message = try? SubmittedMessage(message) else { continue }
     precondition(message.authorDomains.first == message.author.address.domain)
     let left = message.complete(id: "id", host: "h.example", now: 0)
-    precondition((try? SubmittedMessage(left))?.authorDomains == message.authorDomains, "what leaves has other authors")
+    // Ours may be the field too many.
+    guard let again = try? SubmittedMessage(left) else { continue }
+    precondition(again.authorDomains == message.authorDomains, "what leaves has other authors")
   }
   return 0
 }
 
 private func check(_ text: String) {
   guard let mailbox = Mailbox(text) else { return }
-  let quoted = (mailbox.name ?? "").replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
-  precondition(Mailbox("\"\(quoted)\" <\(mailbox.address)>")?.address == mailbox.address)
+  let name = (mailbox.name ?? "").unicodeScalars.map { $0 == "\\" || $0 == "\"" ? "\\\($0)" : "\($0)" }.joined()
+  let quoted = "\"\(name)\" <\(mailbox.address)>"
+  if quoted.utf8.count <= 998 { precondition(Mailbox(quoted)?.address == mailbox.address) }
   // Less comments and quoted strings there is one @, and nothing that parts addresses.
   var bare: [Unicode.Scalar] = []
   var (isQuoted, depth, isEscaped) = (false, 0, false)

@@ -167,6 +167,14 @@ import Testing
     #expect(sealed(head + "--b--\r\n") == "accepted")
     #expect(sealed(head + "--b\n.\n--\r\n") == "400 sealedMimeBase64 must use CRLF line ends only")
     #expect(sealed(head.replacing("news@", with: "evil@")) == "400 sealedMimeBase64 From must equal \"from\"")
+    // A second author, as the rest of the world would read one.
+    for (before, error) in [
+      ("From:\u{301} Boss <c@d.example>\r\n", "From must equal"), ("From : c@d.example\r\n", "From must equal"),
+      ("From c@d.example\r\n", "has a header line that is no field"), ("Sender: c@d.example\r\n", "sender must equal"),
+    ] { #expect(sealed(before + head).hasPrefix("400 sealedMimeBase64 \(error)"), "\(before)") }
+    let folded = head.replacing("example>\r\n", with: "example>\r\n \u{301}, c@d.example:\r\n")
+    #expect(sealed(folded) == "400 sealedMimeBase64 From must equal \"from\"")
+    #expect(sealed("Sender: news@sender.example\r\n" + head + "x\r\n") == "accepted")
     #expect(sealed(head.replacing("...", with: "Hello")) == "400 sealedMimeBase64 Subject must be \"...\"")
     #expect(sealed(head.replacing("encrypted;", with: "mixed;")).hasPrefix("400 sealedMimeBase64 must be multipart/encrypted"))
   }

@@ -20,7 +20,10 @@ import Testing
     ("From: c@d.example <a@b.example>\r\n\r\n", 554), ("From: <a@b.example> <c@d.example>\r\n\r\n", 554),
     ("From: \"x <a@b.example>\r\n\r\n", 554), ("From: x\u{2C}\u{338}c@d.example <a@b.example>\r\n\r\n", 554),
     ("From: =?utf-8?Q?c=40d.example=00?=@b.example\r\n\r\n", 554), ("From: c\u{FF20}d.example@b.example\r\n\r\n", 554),
-    ("From: a@b.example\r\nSender: x, c@d.example\r\n\r\n", 554), ("From: a@b.example x\r\n\r\n", 554),
+    ("From: x=?utf-8?q?=3Cc=40d.example=3E?=@b.example\r\n\r\n", 554),
+    ("From: <c@d.\u{FE0F}b.example>\r\n\r\n", 554), ("From: <c@d.example\u{FF20}x.b.example>\r\n\r\n", 554),
+    ("From: <c@\u{FF44}.b.example>\r\n\r\n", 554), ("From: <c@d\u{3002}b.example>\r\n\r\n", 554),
+    ("From: a@b.example x\r\n\r\n", 554),
     ("X: " + String(repeating: "y", count: 300_000) + "\r\n" + plain, 554),
   ]
 
@@ -34,10 +37,18 @@ import Testing
 
   @Test(arguments: [
     "a@b.example", "A <a@b.example>", "a@b.example (A B)", "\"B, A\"\r\n <a@b.example>", "=?utf-8?q?=C3=BC?= <a@b.example>",
+    "a@b.example <a@b.example>", "\"\" <a@b.example>",
     "\"c@d.example, (\\\"x\" J. Q. Public <a@b.example> (note (nested) \\) here)", "(before) Grüße <a@b.example>",
   ])
   func authors(from: String) throws {
     #expect(try message("From: \(from)\r\n\r\nx").author.address.description == "a@b.example")
+  }
+
+  @Test func senderFieldsAreReadOrLeftOut() throws {
+    let read = try message("From: a@b.example\r\nSender: S <s@c.example>\r\nResent-From: root@localhost\r\nSENDER:\r\n\r\nx")
+    #expect(read.authorDomains == ["b.example", "c.example"])
+    let left = String(decoding: read.complete(id: "ID", host: "h.example", now: 0), as: UTF8.self)
+    #expect(left.contains("\r\nSender: S <s@c.example>\r\n") && !left.contains("root@localhost") && !left.contains("SENDER"))
   }
 
   @Test func whatLeavesIsWhatCame() throws {

@@ -53,11 +53,13 @@ package enum DomainName {
   /// Lower case A-label form, or nil when a label cannot be encoded (RFC 5890, RFC 3492).
   package static func ascii(_ domain: some StringProtocol) -> String? {
     var labels: [String] = []
-    for label in domain.split(separator: ".", omittingEmptySubsequences: false) {
+    // By scalars: a mark that joins a dot, or an ASCII character that no label has, hides nothing in an A-label.
+    for scalars in String(domain).unicodeScalars.split(separator: ".", omittingEmptySubsequences: false) {
+      let label = String(scalars).lowercased()
       if label.utf8.allSatisfy({ $0 < 0x80 }) {
-        labels.append(label.lowercased())
+        labels.append(label)
       } else {
-        guard let encoded = Punycode.encode(label.lowercased()) else { return nil }
+        guard label.utf8.allSatisfy({ $0 >= 0x80 || isHostName(octet: $0) }), let encoded = Punycode.encode(label) else { return nil }
         labels.append("xn--" + encoded)
       }
     }
@@ -77,12 +79,13 @@ package enum DomainName {
     guard !name.isEmpty, name.utf8.count <= 253 else { return false }
     for label in name.split(separator: ".", omittingEmptySubsequences: false) {
       guard (1...63).contains(label.utf8.count), !label.hasPrefix("-"), !label.hasSuffix("-") else { return false }
-      let legal = label.utf8.allSatisfy {
-        (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F
-      }
-      guard legal else { return false }
+      guard label.utf8.allSatisfy(isHostName(octet:)) else { return false }
     }
     return true
+  }
+
+  private static func isHostName(octet: UInt8) -> Bool {
+    (0x61...0x7A).contains(octet) || (0x41...0x5A).contains(octet) || (0x30...0x39).contains(octet) || octet == 0x2D || octet == 0x5F
   }
 }
 

@@ -844,7 +844,7 @@ local function sessions(keys, argv)
 end
 
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
--- A row of a table that is configured, changed from what was read (argv 2) to what stands in argv 3; 0 when it is another by now.
+-- KEYS[1] is the table: a row of what is configured, changed from what was read (argv 2) to what stands in argv 3; 0 when it is another by now.
 local function swap(keys, argv)
   if redis.call('HGET', keys[1], argv[1]) ~= argv[2] then return 0 end
   redis.call('HSET', keys[1], argv[1], argv[3])

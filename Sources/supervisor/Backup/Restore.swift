@@ -95,7 +95,7 @@ struct Restore {
     if isSnapshot {
       try files.moveItem(atPath: stateDir + "/redis.rdb", toPath: redisDir + "/dump.rdb")
     } else {
-      for name in Backup.redisFolders where redisDir != stateDir + "/redis" {
+      for name in Backup.redisFolders where !Self.isSame(redisDir, stateDir + "/redis") {
         try files.moveItem(atPath: "\(stateDir)/redis/\(name)", toPath: "\(redisDir)/\(name)")
       }
     }

@@ -1,3 +1,4 @@
+import Foundation
 import MailModel
 
 /// One mailbox of a field that leaves as it came (RFC 5322 §3.4, RFC 6532). Strict: no mail program is to see another author in it than
@@ -24,7 +25,9 @@ struct Mailbox: Equatable {
         words.append(word)
         plain.append(word)
       case .angle(let inside):
-        guard reader.next() == nil, !reader.isBroken, let address = Self.address(inside), !plain.contains(where: Self.hasAt) else {
+        guard reader.next() == nil, !reader.isBroken, let address = Self.address(inside),
+          !plain.contains(where: { Self.hasAt($0) && $0.lowercased() != address.normalised })
+        else {
           return nil
         }
         self.init(name: words.isEmpty ? nil : words.joined(separator: " "), address: address)
@@ -40,12 +43,23 @@ struct Mailbox: Equatable {
     self.address = address
   }
 
-  /// Less what some mail programs decode where they should not, or take for another @.
+  /// Less what some mail programs read otherwise: an encoded word or another @ in the local part, a domain that their normalisation
+  /// (RFC 5895, UTS 46) makes another one.
   static func address(_ text: some StringProtocol) -> EmailAddress? {
-    guard let address = EmailAddress(text), !address.localPart.unicodeScalars.contains(where: { $0 == "\u{FF20}" || $0 == "\u{FE6B}" }),
-      !address.localPart.hasPrefix("=?")
+    let scalars = String(text).unicodeScalars
+    guard let address = EmailAddress(text), let at = scalars.lastIndex(of: "@") else { return nil }
+    let domain = String(scalars[at...].dropFirst())
+    guard !hasPair(address.localPart, "=", "?"),
+      !address.localPart.unicodeScalars.contains(where: { $0 == "\u{FF20}" || $0 == "\u{FE6B}" }),
+      domain.precomposedStringWithCompatibilityMapping.utf8.elementsEqual(domain.utf8),
+      !domain.unicodeScalars.contains(where: { $0.properties.isDefaultIgnorableCodePoint || $0 == "\u{3002}" || $0 == "\u{FF61}" })
     else { return nil }
     return address
+  }
+
+  /// Whether two characters stand side by side, whatever joins them.
+  static func hasPair(_ text: String, _ first: Unicode.Scalar, _ second: Unicode.Scalar) -> Bool {
+    zip(text.unicodeScalars, text.unicodeScalars.dropFirst()).contains { $0 == (first, second) }
   }
 
   private static func isControl(_ scalar: Unicode.Scalar) -> Bool {

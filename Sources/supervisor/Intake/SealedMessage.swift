@@ -9,13 +9,18 @@ extension SendValidator {
     guard octets.count <= Self.maxSealed else { throw .bad("sealedMimeBase64 must be at most 25 MiB") }
     // A bare CR or LF could end the message early at a lenient server (SMTP smuggling).
     guard Self.hasCleanLineEnds(octets) else { throw .bad("sealedMimeBase64 must use CRLF line ends only") }
-    let fields = Self.headerFields(octets)
+    guard let fields = Self.headerFields(octets) else { throw .bad("sealedMimeBase64 has a header line that is no field") }
     func values(_ name: String) -> [String] {
       fields.filter { $0.name.lowercased().trimmingCharacters(in: .whitespaces) == name }.map(\.value)
     }
     guard values("from").count == 1, let from = Mailbox(values("from")[0]),
       from.address.normalised == author.address.normalised
     else { throw .bad("sealedMimeBase64 From must equal \"from\"") }
+    for name in Mailbox.senderFields {
+      guard values(name).allSatisfy({ Mailbox($0)?.address.normalised == author.address.normalised }) else {
+        throw .bad("sealedMimeBase64 \(name) must equal \"from\"")
+      }
+    }
     guard values("subject") == ["..."] else { throw .bad("sealedMimeBase64 Subject must be \"...\"") }
     let type = values("content-type").joined(separator: ",").lowercased()
     guard type.hasPrefix("multipart/encrypted"), type.contains("application/pgp-encrypted") else {
@@ -34,25 +39,23 @@ extension SendValidator {
     return previous != 0x0D
   }
 
-  private static func headerFields(_ octets: [UInt8]) -> [HeaderField] {
+  /// By octets, as the rest of the world reads them: a mark that joins a colon or a space hides no field. Nil when a line is none.
+  private static func headerFields(_ octets: [UInt8]) -> [HeaderField]? {
     var fields: [HeaderField] = []
-    var start = 0
-    var index = 0
-    while index + 1 < octets.count {
-      guard octets[index] == 0x0D, octets[index + 1] == 0x0A else {
-        index += 1
-        continue
-      }
-      if index == start { break }
-      let line = String(decoding: octets[start..<index], as: UTF8.self)
-      if line.hasPrefix(" ") || line.hasPrefix("\t") {
-        if !fields.isEmpty { fields[fields.count - 1].value += line }
-      } else if let colon = line.firstIndex(of: ":") {
+    var lines = octets[...]
+    while let end = lines.firstIndex(of: 0x0D) {
+      let line = lines[..<end]
+      if line.isEmpty { break }
+      lines = lines[min(end + 2, lines.endIndex)...]
+      if line.first == 0x20 || line.first == 0x09 {
+        guard !fields.isEmpty else { return nil }
+        fields[fields.count - 1].value += String(decoding: line, as: UTF8.self)
+      } else {
+        guard let colon = line.firstIndex(of: 0x3A) else { return nil }
+        let value = line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 }
         fields.append(
-          HeaderField(name: String(line[..<colon]), value: String(line[line.index(after: colon)...].drop { $0 == " " })))
+          HeaderField(name: String(decoding: line[..<colon], as: UTF8.self), value: String(decoding: value, as: UTF8.self)))
       }
-      index += 2
-      start = index
     }
     return fields
   }

@@ -236,7 +236,7 @@ struct SendValidator: Sendable {
       }
       guard value.utf8.count <= 998 else { throw .bad("headers.\(name) must be at most 998 octets") }
       guard !Self.hasControl(value) else { throw .bad("headers.\(name) must not contain line breaks or control characters") }
-      if Mailbox.senderFields.contains(name.lowercased()), value.contains("{{") || Mailbox(value) == nil {
+      if Mailbox.senderFields.contains(name.lowercased()), Mailbox.hasPair(value, "{", "{") || Mailbox(value) == nil {
         throw .bad("headers.\(name) must be one address, without placeholders")
       }
       if !MessageRenderer.isStructural(name) { fields.append(HeaderField(name: name, value: value)) }

@@ -43,6 +43,7 @@ struct SubmittedMessage: Sendable {
   /// - Throws: what the client is told: no header, a line that is no field, not exactly one author, a loop.
   init(_ octets: [UInt8]) throws(SMTPRefusal) {
     self.octets = octets
+    var fields: [Field]
     (fields, body) = try Self.split(octets)
     guard fields.count(where: { $0.name == "received" }) <= Self.mostHops else {
       throw SMTPRefusal(554, "5.4.6 too many hops: a mail loop")
@@ -53,13 +54,15 @@ struct SubmittedMessage: Sendable {
     }
     self.author = (author.name.map { EncodedWords.decode(Array($0.utf8)) }, author.address)
     var domains = [author.address.domain]
-    for field in fields where Mailbox.senderFields.contains(field.name) {
-      guard let sender = Mailbox(field.text) else {
-        throw SMTPRefusal(554, "5.6.0 \(field.name) must be exactly one address, special characters of its name in quotes")
-      }
+    // One that is no address (root@localhost) does not leave.
+    fields.removeAll { field in
+      guard Mailbox.senderFields.contains(field.name) else { return false }
+      guard let sender = Mailbox(field.text) else { return true }
       domains.append(sender.address.domain)
+      return false
     }
     authorDomains = domains
+    self.fields = fields
     subject = fields.first { $0.name == "subject" }.map { String(EncodedWords.decode(Array($0.value.prefix(998))).prefix(998)) } ?? ""
     let id = fields.first { $0.name == "message-id" }?.text ?? ""
     messageIDField = id.utf8.count <= 250 && id.hasPrefix("<") && id.hasSuffix(">") && id.contains("@") && !id.contains(" ") ? id : nil
