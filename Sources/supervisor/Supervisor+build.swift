@@ -31,8 +31,7 @@ enum Installation {
     for notice in notices { log.notice("configuration: \(notice)") }
     // Whatever is written from here on is nobody else's to read.
     umask(0o077)
-    try prepareDirectories(config)
-    let stateLock = try lock(config.stateDir)
+    let stateLock = try prepareDirectories(config)
     let parts = try await build(config, configPath: configPath, sockets: sockets, log: log, startedAt: startedAt)
     if config.smtp.sandbox { Welcome.print(config, configPath: configPath) }
     try await ServiceGroup(

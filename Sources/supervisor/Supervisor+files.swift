@@ -7,7 +7,7 @@ import MailFormat
 /// What an installation keeps in its own folders.
 extension Installation {
   /// One supervisor a state directory; a second one is told who holds it.
-  static func lock(_ directory: String) throws -> JournalLock {
+  private static func lock(_ directory: String) throws -> JournalLock {
     switch JournalLock.take(directory: directory) {
     case .success(let lock): return lock
     case .failure(.held(let pid)):
@@ -16,14 +16,19 @@ extension Installation {
     }
   }
 
-  static func prepareDirectories(_ config: MTAConfig) throws {
-    for path in [config.stateDir, config.runtimeDir, config.stateDir + "/journal"] {
-      do {
-        try FileManager.default.createDirectory(
-          atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-      } catch { throw SetupError("\(path) cannot be made: \(error.localizedDescription)") }
-    }
+  /// - Returns: the state directory's lock: whoever does not get it leaves nothing in there, which a restore would find.
+  static func prepareDirectories(_ config: MTAConfig) throws -> JournalLock {
+    for path in [config.stateDir, config.runtimeDir] { try makeDirectory(path) }
+    let lock = try lock(config.stateDir)
+    try makeDirectory(config.stateDir + "/journal")
     closeToOthers(config.stateDir)
+    return lock
+  }
+
+  private static func makeDirectory(_ path: String) throws {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    } catch { throw SetupError("\(path) cannot be made: \(error.localizedDescription)") }
   }
 
   /// What an earlier version or a careless copy left readable.

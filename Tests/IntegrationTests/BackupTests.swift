@@ -132,8 +132,10 @@ import Testing
     }
     restore.send(SIGSTOP)
     #expect(restore.isRunning && isLocked(), "it was stopped on its way")
+    let names = try FileManager.default.contentsOfDirectory(atPath: mta.scratch.file("s")).sorted()
     let early = try mta.command("run")
     #expect(early.code == 1 && early.errors.contains("\(restore.pid)"), "\(early)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: mta.scratch.file("s")).sorted() == names, "it leaves nothing behind")
     restore.send(SIGCONT)
     #expect(try await restore.waitUntilExit() == 0)
     #expect(try String(contentsOfFile: said, encoding: .utf8).contains("1 messages"))
