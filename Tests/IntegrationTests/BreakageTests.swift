@@ -227,6 +227,41 @@ import Testing
     redis.stop()
   }
 
+  /// An operator removes every Function from Redis, three times, under load: they are brought back within moments.
+  @Test func theFunctionsAreRemoved() async throws {
+    let rig = try await KillTests.Rig(replyAfter: 20)
+    try await rig.mta.start()
+    try await rig.mta.registerDKIM("sender.example")
+    try await rig.warmUp()
+    let messages = rig.messages(600)
+    let accepted = Locked<[String]>([])
+    let load = Task {
+      for message in messages {
+        var isIn = false
+        while !isIn {
+          isIn = (try? await rig.mta.send(message.id, to: message.to)) != nil
+          if !isIn { try? await Task.sleep(for: .milliseconds(20)) }
+        }
+        accepted.change { $0.append(message.id) }
+      }
+    }
+    for _ in 0..<3 {
+      let before = (rig.dots.all.count, accepted.value.count)
+      try await eventually("mail flows", within: .seconds(20)) {
+        rig.dots.all.count > before.0 + 60 && accepted.value.count > before.1 + 60
+      }
+      try rig.mta.redis("FUNCTION", "FLUSH")
+    }
+    try await eventually("all are accepted", within: .seconds(30)) { accepted.value.count == messages.count }
+    await load.value
+    let check = rig.exactness(messages.map(\.id))
+    try await check.waitUntilEnded()
+    check.check(rig.dots.all)
+    #expect(rig.mta.receiver.messageIDs("uncertain").isEmpty)
+    #expect(try rig.mta.redis("FUNCTION", "LIST").contains("owlatmta_"))
+    await rig.end()
+  }
+
   /// A Redis that an earlier supervisor started and that nothing tells of, since that one was killed right then: the next one finds it
   /// by its socket. While one is being born or ends, none is started beside it.
   @Test func thereIsNeverASecondRedis() async throws {

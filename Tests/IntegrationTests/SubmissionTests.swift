@@ -89,6 +89,19 @@ import Testing
     await rig.end()
   }
 
+  /// A key that is taken back sends no more, also in a session that it opened.
+  @Test func aKeyIsTakenBackInItsSession() async throws {
+    let rig = try await Rig()
+    let file = try rig.write("From: a@sender.example\r\nSubject: s\r\n\r\nText\r\n", "twice")
+    let session = Task.detached { try rig.submit(file, to: "u@\(Zones.domain(0))", mode: "starttls-twice") }
+    try await eventually("the first is submitted") { FileManager.default.fileExists(atPath: file + ".sent") }
+    #expect(try await rig.mta.call("DELETE", "/credentials/\(rig.key)").status == 200)
+    _ = try rig.write("", "twice.again")
+    let said = try await session.value
+    #expect(said.hasPrefix("235 250 250 250 250 250 550") && said.contains("the API key is no more"), "\(said)")
+    await rig.end()
+  }
+
   @Test func mailOfThreeProgramsArrivesWhole() async throws {
     let rig = try await Rig()
     let mta = rig.mta

@@ -492,6 +492,19 @@ import Testing
     #expect(try await world.accept([world.item(2)]).map(\.status) == [.accepted])
   }
 
+  /// Somebody has removed the Functions: a new connection brings them again.
+  @Test func theFunctionsComeBack() async throws {
+    let world = try await World()
+    defer { world.stop() }
+    _ = try await world.accept([world.item(1)])
+    let before = try #require(world.client.session?.connection)
+    try world.redis.cli("FUNCTION", "FLUSH")
+    await #expect(throws: RedisError.self) { try await world.accept([world.item(2)]) }
+    try await eventually("connected again") { world.client.session.map { $0.connection > before } ?? false }
+    #expect(try await world.accept([world.item(2)]).map(\.status) == [.accepted])
+    #expect(try await world.store.liveCount() == 2)
+  }
+
   @Test func permitTimesOfThePastAreForgotten() async throws {
     let world = try await World()
     defer { world.stop() }

@@ -53,6 +53,12 @@ package enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     return false
   }
 
+  /// FCALL of a Function that Redis does not have, or no longer.
+  var isWithoutFunctions: Bool {
+    if case .refused(let text) = self { return text.hasPrefix("ERR Function not found") }
+    return false
+  }
+
   /// AUTH, where nobody needs a password.
   var isPasswordless: Bool {
     if case .refused(let text) = self { return text.contains("without any password configured") }

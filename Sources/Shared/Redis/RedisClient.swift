@@ -58,7 +58,11 @@ package final class RedisClient: Sendable {
     guard let channel = state.withLockedValue({ $0.session == nil ? nil : $0.channel }) else {
       throw RedisError.notConnected
     }
-    return try await Self.send(command, on: channel, timeLimit: timeLimit)
+    do { return try await Self.send(command, on: channel, timeLimit: timeLimit) } catch {
+      // Somebody removed our Functions. A new connection brings them back, once it has seen that the queue still is of our format.
+      if loadsFunctions, (error as? RedisError)?.isWithoutFunctions == true { channel.close(promise: nil) }
+      throw error
+    }
   }
 
   private static func send(_ command: RedisCommand, on channel: any Channel, timeLimit: TimeAmount) async throws

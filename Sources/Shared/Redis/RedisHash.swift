@@ -45,10 +45,10 @@ package struct RedisHash: Sendable {
     try await client.send(RedisCommand("HSETNX", key, field, row)).int == 1
   }
 
-  /// Changes a row only when it still is what was read; false when it is another by now, or gone.
-  package func swap(_ field: String, from before: String, to row: String) async throws -> Bool {
+  /// Changes a row only when it still is what was read; nil: there is none. False when it is another by now.
+  package func swap(_ field: String, from before: String?, to row: String?) async throws -> Bool {
     var command = RedisCommand.function("mta1_swap", prefix: key)
-    for word in [field, before, row] { command.add(word) }
+    for word in [field, before ?? "", row ?? ""] { command.add(word) }
     return try await client.send(command).int == 1
   }
 

@@ -846,8 +846,8 @@ end
 -- names: the table of key names, for the test that compares it with RedisKeys.swift.
 -- KEYS[1] is the table: a row of what is configured, changed from what was read (argv 2) to what stands in argv 3; 0 when it is another by now.
 local function swap(keys, argv)
-  if redis.call('HGET', keys[1], argv[1]) ~= argv[2] then return 0 end
-  redis.call('HSET', keys[1], argv[1], argv[3])
+  if (redis.call('HGET', keys[1], argv[1]) or '') ~= argv[2] then return 0 end
+  if argv[3] == '' then redis.call('HDEL', keys[1], argv[1]) else redis.call('HSET', keys[1], argv[1], argv[3]) end
   return 1
 end
 

@@ -215,13 +215,9 @@ actor KeyStore {
       let text = try await hash.get(domain)
       let before = text.flatMap(Self.decode)
       let row = try step(before)
-      let isWritten: Bool
-      if let text {
-        isWritten = row == before ? true : try await hash.swap(domain, from: text, to: try Self.encode(row))
-      } else {
-        isWritten = try await hash.setIfAbsent(domain, try Self.encode(row))
+      if row != before {
+        guard try await hash.swap(domain, from: text, to: try Self.encode(row)) else { continue }
       }
-      guard isWritten else { continue }
       cache[domain] = (row, SystemClock.now())
       if row != before { await onChange(domain) }
       return (row, text == nil)

@@ -33,6 +33,7 @@ actor DueLoop {
     var nextHeld: Milliseconds = 0
     while !Task.isCancelled {
       let now = SystemClock.now()
+      var rest: Milliseconds = 5
       do {
         if now >= next { try await moveDue(now) }
         if now >= nextExpiry {
@@ -49,8 +50,9 @@ actor DueLoop {
         }
       } catch {
         next = 0
+        rest = 200
       }
-      let wait = max(5, min(next, nextExpiry) - SystemClock.now())
+      let wait = max(rest, min(next, nextExpiry) - SystemClock.now())
       await signal.wait(atMost: .milliseconds(min(wait, 1000)))
     }
   }

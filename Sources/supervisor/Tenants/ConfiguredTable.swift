@@ -38,10 +38,24 @@ actor ConfiguredTable<Row: Codable & Sendable> {
 
   /// Changes a row from what Redis has; nil when it has none. A row that is removed meanwhile stays removed.
   func change(_ key: String, _ step: (inout Row) -> Void) async throws -> Row? {
-    for _ in 0..<10 {
-      guard let text = try await hash.get(key), var row = Self.decode(text) else { return nil }
+    try await replace(key) { row in
+      guard var row else { return nil }
       step(&row)
-      guard try await hash.swap(key, from: text, to: String(decoding: try JSONEncoder().encode(row), as: UTF8.self)) else { continue }
+      return row
+    }
+  }
+
+  /// Makes of the row that Redis has (nil: none) another (nil: none); once more when somebody else changed it meanwhile.
+  /// - Returns: what is there now.
+  /// - Throws: when what is there cannot be read, which stays as it is.
+  func replace(_ key: String, _ step: (Row?) -> Row?) async throws -> Row? {
+    for _ in 0..<10 {
+      let text = try await hash.get(key)
+      let before = text.flatMap(Self.decode)
+      if text != nil, before == nil { throw RedisError.unexpected("a row that cannot be read: \(key.prefix(80))") }
+      let row = step(before)
+      let new = try row.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }
+      guard try await hash.swap(key, from: text, to: new) else { continue }
       known[key] = (row, SystemClock.now())
       return row
     }

@@ -25,19 +25,21 @@ struct PoolRules: Sendable {
 
   /// Replaces the rule of the same domains.
   func set(_ rule: Rule) async throws {
-    let others = try await table.row(rule.organizationId) ?? []
-    try await table.set(
-      rule.organizationId, others.filter { $0.fromDomain != rule.fromDomain || $0.toDomain != rule.toDomain } + [rule])
+    _ = try await table.replace(rule.organizationId) { rules in
+      (rules ?? []).filter { $0.fromDomain != rule.fromDomain || $0.toDomain != rule.toDomain } + [rule]
+    }
   }
 
   func rules(_ organisation: String) async throws -> [Rule] { try await table.row(organisation) ?? [] }
 
   func remove(_ organisation: String, from: String?, to: String?) async throws -> Bool {
-    let rules = try await rules(organisation)
-    let kept = rules.filter { $0.fromDomain != from || $0.toDomain != to }
-    guard kept.count < rules.count else { return false }
-    if kept.isEmpty { _ = try await table.remove(organisation) } else { try await table.set(organisation, kept) }
-    return true
+    var wasThere = false
+    _ = try await table.replace(organisation) { rules in
+      let kept = (rules ?? []).filter { $0.fromDomain != from || $0.toDomain != to }
+      wasThere = kept.count < (rules ?? []).count
+      return kept.isEmpty ? nil : kept
+    }
+    return wasThere
   }
 
   /// Every organisation's.
