@@ -93,11 +93,14 @@ import Testing
   @Test func aKeyIsTakenBackInItsSession() async throws {
     let rig = try await Rig()
     let file = try rig.write("From: a@sender.example\r\nSubject: s\r\n\r\nText\r\n", "twice")
-    let session = Task.detached { try rig.submit(file, to: "u@\(Zones.domain(0))", mode: "starttls-twice") }
+    let arguments = [
+      "Tests/Fixtures/submit.py", "starttls-twice", "\(rig.ports[0])", rig.key, "s@sender.example", "u@\(Zones.domain(0))", file,
+    ]
+    let session = Task.detached { try run(DeliveryTests.python, arguments) }
     try await eventually("the first is submitted") { FileManager.default.fileExists(atPath: file + ".sent") }
-    #expect(try await rig.mta.call("DELETE", "/credentials/\(rig.key)").status == 200)
+    #expect(try await rig.mta.call("DELETE", "/credentials/\(rig.key)", body: nil).status == 200)
     _ = try rig.write("", "twice.again")
-    let said = try await session.value
+    let said = try await session.value.output
     #expect(said.hasPrefix("235 250 250 250 250 250 550") && said.contains("the API key is no more"), "\(said)")
     await rig.end()
   }
