@@ -45,8 +45,23 @@ package struct RedisHash: Sendable {
     try await client.send(RedisCommand("HSETNX", key, field, row)).int == 1
   }
 
+  /// Makes of a row (nil: none) another (nil: none); of what stands there then once more when somebody else changed it meanwhile.
+  /// - Parameter step: what stands there → what is to, and what the caller wants to know of it.
+  /// - Throws: what `step` throws; ``RedisError/unexpected(_:)`` when others change it all the time.
+  package func change<Finding>(_ field: String, _ step: (String?) throws -> (row: String?, finding: Finding)) async throws -> Finding {
+    for turn in 0..<20 {
+      let before = try await get(field)
+      let after = try step(before)
+      if after.row == before { return after.finding }
+      if try await swap(field, from: before, to: after.row) { return after.finding }
+      // Out of step with whoever was faster, who may have more to change.
+      try await Task.sleep(for: .milliseconds(Int64.random(in: 0...(1 << min(turn, 6)))))
+    }
+    throw RedisError.unexpected("the row \(field.prefix(80)) changes all the time")
+  }
+
   /// Changes a row only when it still is what was read; nil: there is none. False when it is another by now.
-  package func swap(_ field: String, from before: String?, to row: String?) async throws -> Bool {
+  private func swap(_ field: String, from before: String?, to row: String?) async throws -> Bool {
     var command = RedisCommand.function("mta1_swap", prefix: key)
     for word in [field, before ?? "", row ?? ""] { command.add(word) }
     return try await client.send(command).int == 1

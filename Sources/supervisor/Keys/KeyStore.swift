@@ -211,18 +211,14 @@ actor KeyStore {
   /// - Parameter step: the row before → the row after.
   /// - Returns: the row as it is now, and whether there was none.
   private func change(_ domain: String, _ step: (Row?) throws -> Row) async throws -> (row: Row, isCreated: Bool) {
-    for _ in 0..<10 {
-      let text = try await hash.get(domain)
+    let (row, isCreated, isChanged) = try await hash.change(domain) { text in
       let before = text.flatMap(Self.decode)
       let row = try step(before)
-      if row != before {
-        guard try await hash.swap(domain, from: text, to: try Self.encode(row)) else { continue }
-      }
-      cache[domain] = (row, SystemClock.now())
-      if row != before { await onChange(domain) }
-      return (row, text == nil)
+      return (row == before ? text : try Self.encode(row), (row, text == nil, row != before))
     }
-    throw RedisError.unexpected("the key of \(domain) changes all the time")
+    cache[domain] = (row, SystemClock.now())
+    if isChanged { await onChange(domain) }
+    return (row, isCreated)
   }
 
   private static func encode(_ row: Row) throws -> String { String(decoding: try JSONEncoder().encode(row), as: UTF8.self) }

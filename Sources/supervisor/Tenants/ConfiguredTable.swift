@@ -49,17 +49,14 @@ actor ConfiguredTable<Row: Codable & Sendable> {
   /// - Returns: what is there now.
   /// - Throws: when what is there cannot be read, which stays as it is.
   func replace(_ key: String, _ step: (Row?) -> Row?) async throws -> Row? {
-    for _ in 0..<10 {
-      let text = try await hash.get(key)
+    let row = try await hash.change(key) { text in
       let before = text.flatMap(Self.decode)
       if text != nil, before == nil { throw RedisError.unexpected("a row that cannot be read: \(key.prefix(80))") }
       let row = step(before)
-      let new = try row.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }
-      guard try await hash.swap(key, from: text, to: new) else { continue }
-      known[key] = (row, SystemClock.now())
-      return row
+      return (try row.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }, row)
     }
-    throw RedisError.unexpected("a row changes all the time")
+    known[key] = (row, SystemClock.now())
+    return row
   }
 
   func remove(_ key: String) async throws -> Bool {
