@@ -87,9 +87,10 @@ struct Pressure: Sendable, Equatable {
       {
         return true
       }
-      // The accepting Function keeps this one exactly; here is only what need not be tried.
+      // The accepting Function keeps this one exactly; here is only what need not be tried. What was let in since is not counted: as many
+      // may have left the queue meanwhile, and nobody is to be told to wait where there is room.
       guard limits.queueMessages > 0, let live else { return false }
-      return live + self.messages >= limits.queueMessages
+      return live >= limits.queueMessages
     }
   }
 
