@@ -1,8 +1,6 @@
 # Two commands: `make run` and `make test`. Each sets up what is missing, says what it installs, and tells how long it took.
 SHELL := /bin/bash
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
-# Release builds are in .build, debug builds in .build-debug: so one can be made beside the other.
-DEBUG_FLAGS := $(SWIFT_FLAGS) --scratch-path .build-debug
 PYTHON := .build-venv/bin/python
 RELEASE := swift build -c release $(SWIFT_FLAGS) --product supervisor && swift build -c release $(SWIFT_FLAGS) --product ipworker
 
@@ -19,12 +17,13 @@ build: setup
 	$(RELEASE)
 
 test: setup-test
-	@start=$$SECONDS; OWLAT_BIN=$(CURDIR)/.build/release OWLAT_PYTHON=$(CURDIR)/$(PYTHON) deploy/dev/test.sh $(DEBUG_FLAGS) \
+	@start=$$SECONDS; $(RELEASE) \
+	  && OWLAT_BIN=$(CURDIR)/.build/release OWLAT_PYTHON=$(CURDIR)/$(PYTHON) deploy/dev/test.sh $(SWIFT_FLAGS) \
 	  && deploy/dev/check-lua.sh && echo "make test took $$((SECONDS - start)) s"
 
 # Without the scenarios that start the real programs.
 unit: setup-test
-	swift test $(DEBUG_FLAGS) --skip IntegrationTests
+	swift test $(SWIFT_FLAGS) --skip IntegrationTests
 
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
@@ -40,18 +39,18 @@ bench: setup-test
 # Each part killed, stopped and cut off at each place of a message's way: CELLS is all, 3/8 (a slice) or part of a cell's name.
 crash-matrix: setup-test
 	$(RELEASE)
-	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CRASH_CELLS='$(or $(CELLS),all)' swift test $(DEBUG_FLAGS) --no-parallel --filter CrashMatrixTests
+	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CRASH_CELLS='$(or $(CELLS),all)' swift test $(SWIFT_FLAGS) --no-parallel --filter CrashMatrixTests
 
 # Random blows under load; the same SEED strikes the same.
 chaos: setup-test
 	$(RELEASE)
 	OWLAT_BIN=$(CURDIR)/.build/release OWLAT_CHAOS_KILLS=$(or $(KILLS),1000) OWLAT_CHAOS_MESSAGES=$(or $(MESSAGES),50000) \
-	  OWLAT_SEED=$(or $(SEED),7) swift test $(DEBUG_FLAGS) --no-parallel --filter ChaosTests
+	  OWLAT_SEED=$(or $(SEED),7) swift test $(SWIFT_FLAGS) --no-parallel --filter ChaosTests
 
 # The programs of the revision FROM, and then this tree's in their place.
 upgrade: setup-test
 	$(RELEASE)
-	OWLAT_BIN=$(CURDIR)/.build/release deploy/dev/upgrade.sh '$(FROM)' $(DEBUG_FLAGS)
+	OWLAT_BIN=$(CURDIR)/.build/release deploy/dev/upgrade.sh '$(FROM)' $(SWIFT_FLAGS)
 
 # Each reader of remote or stored octets, FUZZ_SECONDS long.
 fuzz: setup
@@ -77,4 +76,4 @@ uninstall:
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" deploy/install.sh uninstall
 
 clean:
-	rm -rf .build .build-debug .build-venv
+	rm -rf .build .build-venv

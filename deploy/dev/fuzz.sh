@@ -23,9 +23,8 @@ case "${1:-}" in
 esac
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -a -s Fuzz.swift Tests/Fuzzing/*Fuzz.swift)
 start=$SECONDS
-debug=$root/.build-debug
-products=$debug/debug
-[ -e "$products/Modules/Yams.swiftmodule" ] && [ -e "$products/NIOCore.build" ] || swift build --scratch-path "$debug" --product supervisor
+products=$root/.build/debug
+[ -e "$products/Modules/Yams.swiftmodule" ] && [ -e "$products/NIOCore.build" ] || swift build --product supervisor
 work=$root/.build/fuzz
 mkdir -p "$work"
 
@@ -34,7 +33,7 @@ flags=("${common[@]}" -swift-version 6 -package-name owlat -enable-testing -enab
   -enable-upcoming-feature MemberImportVisibility -enable-upcoming-feature InternalImportsByDefault
   -enable-upcoming-feature NonisolatedNonsendingByDefault -sanitize=fuzzer,address -I "$work" -I "$products/Modules")
 for map in "$root"/Sources/System/*/module.modulemap "$products"/C*.build/module.modulemap "$products"/_*.build/module.modulemap \
-  "$debug"/checkouts/{Yams,swift-atomics,swift-nio}/Sources/*/include/module.modulemap; do
+  "$root"/.build/checkouts/{Yams,swift-atomics,swift-nio}/Sources/*/include/module.modulemap; do
   [ -e "$map" ] && flags+=(-Xcc "-fmodule-map-file=$map")
 done
 flags+=(-Xcc -I"$root/Sources/System/CShims/include")
@@ -52,8 +51,8 @@ shared() { compile "$1" "$root/Sources/Shared/$1"/*.swift; }
 yams() {
   [ -e "$work/libYams.a" ] && [ ! deploy/dev/fuzz.sh -nt "$work/libYams.a" ] && return
   (cd "$work" && swiftc "${common[@]}" -swift-version 5 -DSWIFT_PACKAGE -suppress-warnings \
-    -Xcc "-fmodule-map-file=$debug/checkouts/Yams/Sources/CYaml/include/module.modulemap" -emit-module -emit-library -static \
-    -module-name Yams "$debug"/checkouts/Yams/Sources/Yams/*.swift -o libYams.a)
+    -Xcc "-fmodule-map-file=$root/.build/checkouts/Yams/Sources/CYaml/include/module.modulemap" -emit-module -emit-library -static \
+    -module-name Yams "$root"/.build/checkouts/Yams/Sources/Yams/*.swift -o libYams.a)
 }
 
 # Objects of other packages: the linker takes what is asked for.

@@ -1,23 +1,13 @@
 #!/bin/bash
 # usage: deploy/dev/test.sh FLAGS-OF-SWIFT-BUILD…
-# Builds the release programs beside the tests (a release build leaves a processor idle for half of its time), and runs all tests
-# against the programs in $OWLAT_BIN, in two processes side by side: most scenarios wait more than they work. Those that measure speed,
-# memory or fairness go first, beside one that sends a message every 400 ms.
+# Builds the tests and runs all of them against the programs in $OWLAT_BIN, two processes side by side: most scenarios wait more
+# than they work. Those that measure speed, memory or fairness go first, beside one that sends a message every 400 ms.
 # Output: what each process says at its end and what failed; all of it in .build/tests/*.log.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 start=$SECONDS
-failed=0
-mkdir -p .build
-# First one, then the other: they share Package.resolved.
-swift package resolve
-swift package "$@" resolve
-make --no-print-directory build >.build/release.log 2>&1 & release=$!
-swift build --build-tests "$@" || failed=1
+swift build --build-tests "$@"
 echo "tests built in $((SECONDS - start)) s"
-wait $release || { failed=1; tail -60 .build/release.log; }
-[ $failed = 0 ] || exit 1
-echo "release programs built in $((SECONDS - start)) s"
 runner=$(swift build "$@" --show-bin-path)/owlat-mtaPackageTests.xctest
 logs=$PWD/.build/tests
 rm -rf "$logs"
@@ -43,6 +33,7 @@ run() {
   OWLAT_TEST_PORTS=$side "$runner" --testing-library swift-testing --no-parallel "$@" >"$logs/$name.log" 2>&1
 }
 
+failed=0
 pair() {
   local first second
   # shellcheck disable=SC2086
