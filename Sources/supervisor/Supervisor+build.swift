@@ -55,12 +55,9 @@ enum Installation {
       let endpoint = RedisEndpoint(
         url: url, username: embedded == nil ? config.redis.username : "", password: embedded?.password ?? config.redis.password)?
         .findingPassword
-    else { throw SetupError("redis.url \(url) is not supported yet by this version: use embedded, redis:// or unix://") }
+    else { throw SetupError("redis.url is of a form that this version does not support yet: use embedded, redis:// or unix://") }
     // Workers get it on their command line: without credentials, which go over the control socket.
-    switch endpoint.address {
-    case .unix(let path): return (endpoint, "unix://" + path)
-    case .tcp(let host, let port): return (endpoint, "redis://" + (host.contains(":") ? "[\(host)]" : host) + ":\(port)")
-    }
+    return (endpoint, endpoint.url)
   }
 
   /// Services in the order of their start; they end in the opposite order, each waiting for the one before.

@@ -453,6 +453,18 @@ extension IPWarming {
     #expect(taken(WarmingHandover(day: 3, cap: 0)).cap == 1)
   }
 
+  /// A first day that is no other than ours is not brought over.
+  @Test func whatHasBegun() {
+    for handover in [WarmingHandover(day: 1), WarmingHandover(day: 1, cap: 50, multipliers: ["gmail": 1000], sentToday: 7)] {
+      #expect(!handover.hasBegun(policy), "\(handover)")
+    }
+    for handover in [
+      WarmingHandover(day: 2), WarmingHandover(day: 1, isHalted: true), WarmingHandover(day: 1, cap: 70),
+      WarmingHandover(day: 30, isGraduated: true),
+      WarmingHandover(day: 1, multipliers: ["gmail": 500]),
+    ] { #expect(handover.hasBegun(policy), "\(handover)") }
+  }
+
   @Test func aLongScheduleIsNoWayBack() {
     let long = WarmingPolicy(schedule: [1: 1000, 45: 100_000])
     #expect(taken(WarmingHandover(day: 30, isGraduated: true), long).phase == .graduated)

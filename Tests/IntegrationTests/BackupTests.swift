@@ -239,6 +239,8 @@ import Testing
       "2099",
       "sentTodayReset", today)
     try warming("{warming:127.0.0.22}:provider:gmail:state", "capMultiplier", "0.25", "cleanStreak", "1", "codecVersion", "1")
+    // Before a provider's first decision there is none.
+    try warming("{warming:127.0.0.22}:provider:yahoo:state", "cleanStreak", "0", "codecVersion", "1")
     try warming("127.0.0.22", "currentDay", "3", "dailyCap", "200", "phase", "ramp")
     // The form of older releases, and what stands beside it.
     try warming("127.0.0.21", "currentDay", "18", "dailyCap", "15000", "phase", "plateau", "sentToday", "7", "sentTodayReset", "2025-01-01")

@@ -39,4 +39,15 @@ import Testing
     let remote = try #require(RedisEndpoint(url: "redis://127.0.0.1:6379", username: "", password: ""))
     #expect(remote.findingPassword.passwordFile == nil)
   }
+
+  /// As other clients read a URL; what is not encoded stands for itself.
+  @Test(arguments: [
+    ("redis://:p%40ss%3Aw%2Frd%25@h:1", "", "p@ss:w/rd%"), ("redis://u:a/b+c==@h:1/0", "u", "a/b+c=="),
+    ("redis://u%2B:100%@h:1", "u+", "100%"),
+    ("redis://:p@q:r@h:1", "", "p@q:r"), ("redis://:%+1%zz%4@h:1", "", "%+1%zz%4"),
+  ])
+  func credentialsOfAURL(url: String, user: String, password: String) throws {
+    let endpoint = try #require(RedisEndpoint(url: url, username: "x", password: "y"))
+    #expect(endpoint.address == .tcp(host: "h", port: 1) && endpoint.username == user && endpoint.password == password)
+  }
 }

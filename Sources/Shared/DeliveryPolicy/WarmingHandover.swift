@@ -26,6 +26,13 @@ package struct WarmingHandover: Codable, Sendable, Equatable {
   }
 }
 
+extension WarmingHandover {
+  /// Whether it says more than that the IP is new: a later day, or a first day that went otherwise than the schedule's.
+  package func hasBegun(_ policy: WarmingPolicy) -> Bool {
+    day > 1 || isGraduated || isHalted || multipliers.contains { $0.value < 1000 } || (cap.map { $0 != policy.scheduled(1) } ?? false)
+  }
+}
+
 extension IPWarming {
   /// Goes on where another installation left this IP; what it had sent today is the counters' affair. A day beyond graduation of an IP that
   /// is not graduated is the last before it.

@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Where Redis is: `redis://[user[:password]@]host[:port]` or `unix:///path`.
+/// Where Redis is: `redis://[user[:password]@]host[:port]` or `unix:///path`. In user and password `%` and two hexadecimal digits are an
+/// octet (RFC 3986 section 2.1), for what has a meaning in a URL.
 package struct RedisEndpoint: Sendable, Equatable {
   package enum Address: Sendable, Equatable {
     case tcp(host: String, port: Int)
@@ -13,6 +14,14 @@ package struct RedisEndpoint: Sendable, Equatable {
   package var needsResolving: Bool {
     guard case .tcp(let host, _) = address else { return false }
     return !host.contains(":") && !host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2E }
+  }
+
+  /// Without credentials.
+  package var url: String {
+    switch address {
+    case .unix(let path): "unix://" + path
+    case .tcp(let host, let port): "redis://" + (host.contains(":") ? "[\(host)]" : host) + ":\(port)"
+    }
   }
 
   package var username: String
@@ -57,16 +66,17 @@ package struct RedisEndpoint: Sendable, Equatable {
     }
     guard url.hasPrefix("redis://") else { return nil }
     var rest = url.dropFirst("redis://".count)
+    // First what is before the last @: a password may have a slash that nobody encoded.
+    if let at = rest.lastIndex(of: "@") {
+      let credentials = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      self.username = Self.decoded(credentials[0])
+      if credentials.count > 1 { self.password = Self.decoded(credentials[1]) }
+      rest = rest[rest.index(after: at)...]
+    }
     if let slash = rest.firstIndex(of: "/") {
       let database = rest[rest.index(after: slash)...]
       guard database.isEmpty || database == "0" else { return nil }
       rest = rest[..<slash]
-    }
-    if let at = rest.lastIndex(of: "@") {
-      let credentials = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-      self.username = String(credentials[0])
-      if credentials.count > 1 { self.password = String(credentials[1]) }
-      rest = rest[rest.index(after: at)...]
     }
     var host = rest
     var port = 6379
@@ -84,5 +94,24 @@ package struct RedisEndpoint: Sendable, Equatable {
     }
     guard !host.isEmpty, (1...65535).contains(port) else { return nil }
     address = .tcp(host: String(host), port: port)
+  }
+
+  /// A `%` without two hexadecimal digits behind it stands for itself.
+  private static func decoded(_ text: Substring) -> String {
+    let octets = Array(text.utf8)
+    var plain: [UInt8] = []
+    var index = 0
+    while index < octets.count {
+      if octets[index] == UInt8(ascii: "%"), index + 2 < octets.count, octets[index + 1] != UInt8(ascii: "+"),
+        octets[index + 1] != UInt8(ascii: "-"), let octet = UInt8(String(decoding: octets[index + 1...index + 2], as: UTF8.self), radix: 16)
+      {
+        plain.append(octet)
+        index += 3
+      } else {
+        plain.append(octets[index])
+        index += 1
+      }
+    }
+    return String(decoding: plain, as: UTF8.self)
   }
 }

@@ -171,15 +171,18 @@ struct UpstreamImport: Sendable {
   private func warming(_ now: Milliseconds) async throws -> Report.Kind {
     let found = try await source.warming(now: now)
     var kind = Report.Kind("warming", found)
-    for (address, handover) in found.rows {
+    for (address, found) in found.rows {
+      var handover = found
       guard let ip = ip(address) else {
         kind.faults.append("\(address) is not in the configuration")
         continue
       }
-      guard !ip.isWarmed, fresh.contains(ip.address), handover.day > 1 || handover.isGraduated else {
+      guard !ip.isWarmed, fresh.contains(ip.address), handover.hasBegun(config.warming) else {
         kind.skipped += 1
         continue
       }
+      // An IP that is on its first day here may be brought over again: what it sent would count twice.
+      if handover.day == 1 { handover.sentToday = 0 }
       do {
         if applies { try setWarming(ip.address, handover) }
         kind.imported += 1

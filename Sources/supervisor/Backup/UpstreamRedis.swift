@@ -164,8 +164,10 @@ struct UpstreamRedis: Sendable {
   private func multipliers(_ faults: inout [String], _ start: String, _ names: [String]) async throws -> [String: Int] {
     var multipliers: [String: Int] = [:]
     for name in names where name.hasPrefix(start) && name.hasSuffix(":state") {
-      guard let share = try await fields(name)["capMultiplier"].flatMap({ Double($0) }), (0...1).contains(share) else {
-        faults.append("\(name) has no capMultiplier from 0 to 1")
+      // Upstream writes it with a provider's first decision; until then it is the whole.
+      guard let text = try await fields(name)["capMultiplier"] else { continue }
+      guard let share = Double(text), (0...1).contains(share) else {
+        faults.append("the capMultiplier of \(name) is not from 0 to 1: \(text.prefix(40))")
         continue
       }
       multipliers[String(name.dropFirst(start.count).dropLast(":state".count))] = Int(share * 1000)

@@ -28,7 +28,8 @@ struct ImportCommand: AsyncParsableCommand {
       await withAsyncFaults {
         let config = try common.required()
         guard let from = RedisEndpoint(url: redis, username: "", password: "") else {
-          throw CommandFault(code: 2, text: "--redis must be redis:// or unix://")
+          throw CommandFault(
+            code: 2, text: "--redis must be redis://[user[:password]@]host[:port] (no other database, no TLS) or unix:///path")
         }
         // Whoever answers here has its private Redis up.
         _ = try common.ask("status")
@@ -55,7 +56,7 @@ struct ImportCommand: AsyncParsableCommand {
             _ = try common.ask("ip warming", ["address": address, "handover": text])
           }
         ).run()
-        if !dryRun { await AuditLog.note("import upstream", ["redis": redis], stateDir: config.stateDir) }
+        if !dryRun { await AuditLog.note("import upstream", ["redis": from.url], stateDir: config.stateDir) }
         try show(report)
       }
     }
